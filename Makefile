@@ -1,0 +1,66 @@
+# make train   set up, train a small ResNet on bundled real data, print a table
+# make test    lint, types, doctests, tests (also on a newer Python where there is one)
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PACKAGE := pyproject.toml README.md LICENSE
+NEWER := $(firstword $(foreach v,3.13 3.12,$(shell \
+	command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && command -v python$(v) \
+	|| ls -d $(HOME)/.pyenv/versions/$(v).*/bin/python 2>/dev/null | tail -n 1)))
+
+.PHONY: train test test-all test-newer lint types docs bench clean
+
+train: $(VENV)/installed
+	$(BIN)/optix-tricks train digits
+
+test: lint types
+	$(BIN)/python -m pytest --durations=10
+	@$(MAKE) --no-print-directory test-newer
+
+test-all: lint types
+	$(BIN)/python -m pytest --durations=20 -m "slow or not slow"
+	@$(MAKE) --no-print-directory test-newer
+
+# The contract and the training step once more, on the newest Python and JAX at hand.
+test-newer:
+ifneq ($(NEWER),)
+	@$(MAKE) --no-print-directory $(VENV)-newer/installed-test VENV=$(VENV)-newer PYTHON=$(NEWER)
+	$(VENV)-newer/bin/python -m pytest tests/test_contract.py tests/transforms tests/training
+else
+	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
+endif
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+docs: $(VENV)/installed-docs
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.optimizer_step
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python $(PACKAGE)
+	@echo "installing optix_tricks into $(VENV)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/bin/python $(PACKAGE)
+	@echo "installing optix_tricks[test] into $(VENV)"
+	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(VENV)/bin/python $(PACKAGE)
+	$(PIP) --editable '.[docs]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) $(VENV)-newer site

@@ -1,0 +1,3 @@
+"""The tricks that make neural networks train, in JAX."""
+
+__version__ = "0.1.0"

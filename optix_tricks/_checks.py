@@ -1,0 +1,95 @@
+"""One-line checks of arguments: each error names the argument, its value and the way out.
+
+Hyperparameters may be numbers, arrays, tracers or schedules. Only what is a number at the
+time of the call is checked; the rest passes, so that sweeps and schedules stay traceable.
+"""
+
+import math
+import numbers
+from typing import Any
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _require(ok: bool, name: str, value: Any, wanted: str) -> None:
+    if not ok:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless `value` is a finite number, an array or a schedule.
+
+    >>> check_number("eps", float("nan"))
+    Traceback (most recent call last):
+    ValueError: eps must be a finite number, got nan.
+    """
+    if isinstance(value, (str, bool)) or value is None:
+        raise ValueError(f"{name} must be a number or a schedule, got {value!r}.")
+    if _is_number(value):
+        _require(math.isfinite(value), name, value, "a finite number")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless `value` > 0; infinity, the neutral bound, is allowed.
+
+    >>> check_positive("max_norm", -1.0)
+    Traceback (most recent call last):
+    ValueError: max_norm must be positive, got -1.0.
+    """
+    if _is_number(value):
+        _require(value > 0, name, value, "positive")
+    else:
+        check_number(name, value)
+
+
+def check_nonnegative(name: str, value: Any) -> None:
+    """Raise unless `value` >= 0.
+
+    >>> check_nonnegative("weight_decay", -0.1)
+    Traceback (most recent call last):
+    ValueError: weight_decay must be zero or positive, got -0.1.
+    """
+    check_number(name, value)
+    if _is_number(value):
+        _require(value >= 0, name, value, "zero or positive")
+
+
+def check_decay(name: str, value: Any) -> None:
+    """Raise unless `value` is in [0, 1), as the decay of a running average must be.
+
+    >>> check_decay("b1", 1.0)
+    Traceback (most recent call last):
+    ValueError: b1 must be in [0, 1), got 1.0.
+    """
+    check_number(name, value)
+    if _is_number(value):
+        _require(0 <= value < 1, name, value, "in [0, 1)")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Raise unless `value` is in [0, 1].
+
+    >>> check_fraction("label_smoothing", 1.5)
+    Traceback (most recent call last):
+    ValueError: label_smoothing must be in [0, 1], got 1.5.
+    """
+    check_number(name, value)
+    if _is_number(value):
+        _require(0 <= value <= 1, name, value, "in [0, 1]")
+
+
+def check_count(name: str, value: Any, *, minimum: int = 0) -> None:
+    """Raise unless `value` is a whole number of at least `minimum`.
+
+    >>> check_count("warmup_steps", 2.5)
+    Traceback (most recent call last):
+    ValueError: warmup_steps must be a whole number, got 2.5.
+    >>> check_count("decay_steps", 0, minimum=1)
+    Traceback (most recent call last):
+    ValueError: decay_steps must be at least 1, got 0.
+    """
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    _require(is_whole, name, value, "a whole number")
+    _require(value >= minimum, name, value, f"at least {minimum}")

@@ -1,0 +1,26 @@
+"""Eight CPU devices in one process; set up before JAX is imported.
+
+Collectives of fake devices wait for each other on a thread pool: with fewer threads
+than twice the devices a queue of undone steps can block itself. `NPROC` sizes the pool.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["NPROC"] = "16"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_cpu_collective_call_terminate_timeout_seconds=30",
+    ]
+)
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+hypothesis.settings.register_profile(
+    "default", deadline=None, max_examples=25, derandomize=True
+)
+hypothesis.settings.load_profile("default")
