@@ -13,7 +13,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _require(ok: bool, name: str, value: Any, wanted: str) -> None:
+def _require(ok: Any, name: str, value: Any, wanted: str) -> None:
     if not ok:
         raise ValueError(f"{name} must be {wanted}, got {value!r}.")
 

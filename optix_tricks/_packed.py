@@ -1,0 +1,174 @@
+"""Parameters in a few flat buffers: one long loop instead of a thousand short ones.
+
+A tree of many small arrays costs a dispatch for each of them. Packed, its arrays lie end
+to end in one buffer per dtype and mask group, and stay there from step to step: the
+model reads `unpack(packed)`, gradients are packed once, and the optimiser walks long
+buffers. Per-layer norms go by segment, so layer-wise rules keep their meaning.
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from optix_tricks._tree import Mask, PyTree, no_bias_or_norm, resolve_mask, widen
+
+
+class Segment(NamedTuple):
+    """Where one leaf lies: its shape, its buffer and its first element there."""
+
+    shape: tuple[int, ...]
+    buffer: int
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """The first element behind this leaf."""
+        return self.start + math.prod(self.shape)
+
+
+class Layout(NamedTuple):
+    """How a tree lies in its buffers; static, hashable, compared by value."""
+
+    treedef: Any
+    segments: tuple[Segment, ...]
+    dtypes: tuple[Any, ...]  # of the buffers
+
+    def of_buffer(self, buffer: int) -> list[Segment]:
+        """The leaves of one buffer, in their order."""
+        return [s for s in self.segments if s.buffer == buffer]
+
+    def mask_buffers(self, mask: Mask | None) -> list[bool]:
+        """One bool per buffer.
+
+        Raises:
+          ValueError: if the mask divides a buffer.
+        """
+        shapes = [
+            jax.ShapeDtypeStruct(s.shape, self.dtypes[s.buffer]) for s in self.segments
+        ]
+        flags = resolve_mask(mask, self.treedef.unflatten(shapes))
+        groups: list[set[bool]] = [set() for _ in self.dtypes]
+        for segment, flag in zip(self.segments, flags, strict=True):
+            groups[segment.buffer].add(flag)
+        if any(len(group) > 1 for group in groups):
+            raise ValueError(
+                "mask must not divide a packed buffer: give the same mask to pack(...)."
+            )
+        return [group.pop() for group in groups]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """A tree of arrays as flat buffers; itself a tree, whose leaves are the buffers."""
+
+    buffers: tuple[Any, ...]
+    layout: Layout = dataclasses.field(metadata={"static": True})
+
+
+def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
+    """Lay the arrays of `tree` end to end in one buffer per dtype and mask value.
+
+    Args:
+      tree: arrays of any shapes and dtypes.
+      mask: the mask that the transformations will use, so that no buffer holds both
+        masked and unmasked leaves.
+
+    Returns:
+      A `Packed` with the elements of `tree`; one copy of the data.
+
+    Example:
+      >>> packed = pack({"w": jnp.ones((2, 3)), "v": jnp.zeros((4, 1)), "b": jnp.ones(3)})
+      >>> [buffer.shape for buffer in packed.buffers]
+      [(3,), (10,)]
+      >>> unpack(packed)["w"].shape
+      (2, 3)
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    flags = resolve_mask(mask, tree)
+    groups = list(
+        dict.fromkeys((jnp.dtype(x.dtype), f) for x, f in zip(leaves, flags, strict=True))
+    )
+    ends = [0] * len(groups)
+    segments = []
+    for leaf, flag in zip(leaves, flags, strict=True):
+        buffer = groups.index((jnp.dtype(leaf.dtype), flag))
+        segments.append(Segment(tuple(leaf.shape), buffer, ends[buffer]))
+        ends[buffer] = segments[-1].stop
+    layout = Layout(treedef, tuple(segments), tuple(dtype for dtype, _ in groups))
+    return _fill(leaves, layout)
+
+
+def pack_like(tree: PyTree, packed: Packed) -> Packed:
+    """Pack `tree` (gradients, say) in the layout of `packed`, each leaf in its own dtype.
+
+    Raises:
+      ValueError: if the structures or shapes differ.
+    """
+    layout = packed.layout
+    leaves, treedef = jax.tree.flatten(tree)
+    shapes = [x.shape for x in leaves]
+    if treedef != layout.treedef or shapes != [s.shape for s in layout.segments]:
+        raise ValueError(
+            "tree must have the structure and shapes that were packed: "
+            f"got {treedef} with {shapes}."
+        )
+    return _fill(leaves, layout)
+
+
+def _fill(leaves: list[Array], layout: Layout) -> Packed:
+    parts: list[list[Array]] = [[] for _ in layout.dtypes]
+    for leaf, segment in zip(leaves, layout.segments, strict=True):
+        parts[segment.buffer].append(jnp.ravel(leaf))
+    return Packed(tuple(jnp.concatenate(part) for part in parts), layout)
+
+
+def unpack(packed: Packed) -> PyTree:
+    """Return the tree of views that was packed."""
+    return packed.layout.treedef.unflatten(
+        packed.buffers[s.buffer][s.start : s.stop].reshape(s.shape)
+        for s in packed.layout.segments
+    )
+
+
+class WholeLeaf:
+    """What a layer-wise rule asks of a leaf of a plain tree: it is one layer."""
+
+    shape: tuple[int, ...] = ()
+
+    def norm(self, x: Array) -> Array:
+        """Euclidean norm of the layer."""
+        return jnp.sqrt(jnp.sum(jnp.square(x)))
+
+    def spread(self, per_layer: Array) -> Array:
+        """Make a number per layer multiply the layer's elements."""
+        return per_layer
+
+
+class SegmentedLeaf:
+    """What a layer-wise rule asks of a packed buffer: its layers are segments."""
+
+    def __init__(self, segments: list[Segment]):
+        self.sizes = [s.stop - s.start for s in segments]
+        self.shape = (len(segments),)
+
+    def norm(self, x: Array) -> Array:
+        """Euclidean norm of each layer: [layers]."""
+        bounds = [0, *itertools.accumulate(self.sizes)]
+        squares = jnp.square(widen(x))
+        return jnp.sqrt(
+            jnp.stack([jnp.sum(squares[a:b]) for a, b in itertools.pairwise(bounds)])
+        )
+
+    def spread(self, per_layer: Array) -> Array:
+        """Repeat each layer's number over its elements: [elements]."""
+        return jnp.repeat(
+            per_layer,
+            jnp.array(self.sizes),
+            total_repeat_length=sum(self.sizes),
+        )

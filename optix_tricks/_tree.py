@@ -1,0 +1,118 @@
+"""Parameter paths, masks over a tree, and norms that do not overflow in low precision."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+PyTree = Any
+Mask = PyTree | Callable[[PyTree], PyTree]
+
+NOT_DECAYED = frozenset({"bias", "b", "scale", "gamma", "beta"})
+
+
+def is_none(x: Any) -> bool:
+    """Tell whether `x` is None: such leaves stand for "no gradient" and are kept."""
+    return x is None
+
+
+def path_name(path: tuple) -> str:
+    """Write a key path the way people do.
+
+    >>> paths = jax.tree_util.tree_flatten_with_path({"a": [1, {"b": 2}]})[0]
+    >>> [path_name(path) for path, _ in paths]
+    ['a/0', 'a/1/b']
+    """
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def mask_by_path(pattern: str) -> Callable[[PyTree], PyTree]:
+    """Build a mask that is True where `pattern` is found in the parameter's path.
+
+    >>> mask_by_path("conv.*/kernel$")({"conv1": {"kernel": 1, "bias": 2}, "head": 3})
+    {'conv1': {'bias': False, 'kernel': True}, 'head': False}
+    """
+    search = re.compile(pattern).search
+    return lambda tree: jax.tree_util.tree_map_with_path(
+        lambda path, _: search(path_name(path)) is not None, tree
+    )
+
+
+def mask_by_rank(min_rank: int) -> Callable[[PyTree], PyTree]:
+    """Build a mask that is True for arrays of at least `min_rank` axes.
+
+    >>> mask_by_rank(2)({"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)})
+    {'bias': False, 'kernel': True}
+    """
+    return lambda tree: jax.tree.map(lambda x: jnp.ndim(x) >= min_rank, tree)
+
+
+def no_bias_or_norm(tree: PyTree) -> PyTree:
+    """Mask out biases and the scales and shifts of normalisation layers.
+
+    False for every array of fewer than two axes and for every leaf called `bias`, `b`,
+    `scale`, `gamma` or `beta`; True for the rest: kernels and embeddings. The usual
+    mask of weight decay and of layer-wise rates (Goyal et al., 2017; He et al., 2018).
+
+    >>> no_bias_or_norm({"conv": jnp.ones((3, 3, 1, 8)), "norm": {"scale": jnp.ones(8)}})
+    {'conv': True, 'norm': {'scale': False}}
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: (
+            jnp.ndim(x) >= 2 and path_name(path[-1:]).lower() not in NOT_DECAYED
+        ),
+        tree,
+    )
+
+
+def resolve_mask(mask: Mask | None, tree: PyTree) -> list[bool]:
+    """Return one bool for each leaf of `tree`, None leaves included.
+
+    Raises:
+      ValueError: if the mask's structure is no prefix of the tree's or holds something
+        other than True and False.
+    """
+    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
+    if mask is None:
+        return [True] * len(leaves)
+    # A callable that is a tree itself (a module of parameters) is a mask, no function.
+    if callable(mask) and jax.tree_util.all_leaves([mask]):
+        mask = mask(tree)
+    try:
+        full = jax.tree.map(
+            lambda flag, branch: jax.tree.map(lambda _: flag, branch, is_leaf=is_none),
+            mask,
+            tree,
+            is_leaf=is_none,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "mask must be a tree of bools shaped like the parameters (or a prefix of "
+            f"it), or a function that returns one: {error}"
+        ) from error
+    flags = treedef.flatten_up_to(full)
+    for flag in flags:
+        if flag is not None and not isinstance(flag, bool) and jnp.ndim(flag) != 0:
+            raise ValueError(f"mask must hold True or False, got {flag!r}.")
+    return [bool(flag) for flag in flags]
+
+
+def widen(x: Array) -> Array:
+    """Cast 16-bit floats to float32; leave float32 and float64 as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def global_norm(tree: PyTree) -> Float[Array, ""]:
+    """Euclidean norm of all leaves together, summed in float32 or wider.
+
+    |x| = sqrt(sum_i x_i^2). Unlike `optax.tree.norm` it does not square in the leaves'
+    own dtype: four values of 200 in float16 have norm 400, not infinity.
+
+    >>> print(global_norm({"a": jnp.full(4, 200, jnp.float16)}))
+    400.0
+    """
+    squares = [jnp.sum(jnp.square(widen(x))) for x in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares, start=jnp.zeros(())))

@@ -1,0 +1,218 @@
+"""Adam, AdamW and Nadam: momentum divided by the running root mean square."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from optix_tricks._checks import check_decay, check_nonnegative
+from optix_tricks._leafwise import ScalarOrSchedule, leafwise
+from optix_tricks._tree import Mask, PyTree
+from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._decay import add_decayed_weights
+from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+
+
+class ScaleByAdamState(NamedTuple):
+    """State of `scale_by_adam`."""
+
+    count: Any  # int32 [], steps done
+    hyperparams: dict[str, Any]  # b1, b2, eps, eps_root
+    mu: PyTree  # like the parameters: average of gradients
+    nu: PyTree  # like the parameters: average of squared gradients
+
+
+def scale_by_adam(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    *,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    nesterov: bool = False,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Rescale gradients as Adam does.
+
+    .. math::
+        m_t &= \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad
+        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\
+        \hat m_t &= m_t / (1 - \beta_1^t), \quad \hat v_t = v_t / (1 - \beta_2^t) \\
+        u_t &= \hat m_t / (\sqrt{\hat v_t + \bar\epsilon} + \epsilon)
+
+    With `nesterov`, :math:`\hat m_t = \beta_1 m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1)
+    g_t / (1 - \beta_1^t)` (Dozat, 2016).
+
+    Moments are kept in float32 whatever the gradients' dtype: in bfloat16
+    :math:`\beta_2 = 0.999` rounds to 1 and the second moment would never decay.
+
+    Args:
+      b1: :math:`\beta_1` in [0, 1).
+      b2: :math:`\beta_2` in [0, 1).
+      eps: :math:`\epsilon` >= 0, outside the root.
+      eps_root: :math:`\bar\epsilon` >= 0, inside the root; 1e-8 makes the update
+        differentiable at zero gradients.
+      nesterov: Nadam's first moment.
+      mask: which leaves are rescaled; the others pass unchanged and have no slots.
+      state_dtype: dtype of both moments; bfloat16 halves the state.
+
+    Returns:
+      A transformation; two slots. It equals `optax.scale_by_adam` in float32.
+
+    Raises:
+      ValueError: if an argument is out of range.
+
+    Example:
+      >>> tx = scale_by_adam()
+      >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates.round(3))
+      [ 1. -1.]
+
+    References:
+      Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 1.
+      Dozat, Incorporating Nesterov momentum into Adam, 2016.
+    """
+    check_decay("b1", b1)
+    check_decay("b2", b2)
+    check_nonnegative("eps", eps)
+    check_nonnegative("eps_root", eps_root)
+
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        return {
+            "correct1": bias_correction(h["b1"], count),
+            "correct1_next": bias_correction(h["b1"], count + 1),
+            "correct2": bias_correction(h["b2"], count),
+        }
+
+    def rule(
+        g: Array,
+        w: Array | None,
+        m: Array,
+        v: Array,
+        *,
+        b1: Array,
+        b2: Array,
+        eps: Array,
+        eps_root: Array,
+        correct1: Array,
+        correct1_next: Array,
+        correct2: Array,
+    ) -> tuple[Array, Array, Array]:
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * jnp.square(g)
+        if nesterov:
+            m_hat = b1 * (m / correct1_next) + (1 - b1) * (g / correct1)
+        else:
+            m_hat = m / correct1
+        return m_hat / (jnp.sqrt(v / correct2 + eps_root) + eps), m, v
+
+    return leafwise(
+        rule,
+        ScaleByAdamState,
+        hyperparams={"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root},
+        slots={"mu": 0.0, "nu": 0.0},
+        prepare=prepare,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+
+
+def adam(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    nesterov: bool = False,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Adam: :math:`w \leftarrow w - \eta_t u_t` with :math:`u_t` of `scale_by_adam`.
+
+    Helps where gradient scales differ between parameters (attention, embeddings), and
+    needs little tuning. On convolutional networks with batch normalisation, momentum SGD
+    usually ends better.
+
+    Args:
+      learning_rate: :math:`\eta`, a number, an array or a schedule.
+      b1: see `scale_by_adam`.
+      b2: see `scale_by_adam`.
+      eps: see `scale_by_adam`.
+      eps_root: see `scale_by_adam`.
+      nesterov: Nadam.
+      state_dtype: dtype of both moments.
+
+    Returns:
+      An optimiser; two slots.
+
+    Example:
+      >>> tx = adam(0.1)
+      >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates.round(3))
+      [-0.1  0.1]
+
+    References:
+      Kingma and Ba, Adam: a method for stochastic optimization, 2015.
+    """
+    scale = scale_by_adam(
+        b1, b2, eps=eps, eps_root=eps_root, nesterov=nesterov, state_dtype=state_dtype
+    )
+    return optax.with_extra_args_support(
+        optax.chain(scale, scale_by_learning_rate(learning_rate))
+    )
+
+
+def adamw(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
+    nesterov: bool = False,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Adam with decoupled weight decay.
+
+    .. math:: w \leftarrow w - \eta_t (u_t + \lambda w)
+
+    with :math:`u_t` of `scale_by_adam`. The decay is multiplied by the whole learning
+    rate, as in PyTorch and Optax; in the paper only by the schedule's factor.
+
+    Args:
+      learning_rate: :math:`\eta`, a number, an array or a schedule.
+      b1: see `scale_by_adam`.
+      b2: see `scale_by_adam`.
+      eps: see `scale_by_adam`.
+      eps_root: see `scale_by_adam`.
+      weight_decay: :math:`\lambda` >= 0; 0 gives `adam`.
+      mask: which leaves decay, e.g. `no_bias_or_norm`; all by default.
+      nesterov: Nadam's first moment.
+      state_dtype: dtype of both moments.
+
+    Returns:
+      An optimiser; two slots. Its update needs the parameters.
+
+    Example:
+      >>> tx = adamw(0.1, weight_decay=0.5)
+      >>> w = jnp.array([1.0, 2.0])
+      >>> updates, _ = tx.update(jnp.ones(2), tx.init(w), w)
+      >>> print(updates.round(3))
+      [-0.15 -0.2 ]
+
+    References:
+      Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
+    """
+    scale = scale_by_adam(
+        b1, b2, eps=eps, eps_root=eps_root, nesterov=nesterov, state_dtype=state_dtype
+    )
+    return optax.with_extra_args_support(
+        optax.chain(
+            scale,
+            add_decayed_weights(weight_decay, mask=mask),
+            scale_by_learning_rate(learning_rate),
+        )
+    )

@@ -1,0 +1,228 @@
+"""Momentum: heavy ball, dampening, Nesterov, and the moving-average form."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from optix_tricks._checks import check_decay, check_fraction
+from optix_tricks._leafwise import ScalarOrSchedule, leafwise
+from optix_tricks._tree import Mask, PyTree
+from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+
+
+class TraceState(NamedTuple):
+    """State of `trace`."""
+
+    count: Any  # int32 [], steps done
+    hyperparams: dict[str, Any]  # momentum (the decay), dampening
+    trace: PyTree  # like the parameters, float32 unless state_dtype says otherwise
+
+
+def trace(
+    decay: ScalarOrSchedule,
+    *,
+    nesterov: bool = False,
+    dampening: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Accumulate gradients with momentum.
+
+    .. math::
+        v_t &= \rho \, v_{t-1} + (1 - \tau) \, g_t, \quad v_1 = g_1 \\
+        u_t &= v_t \quad\text{or, with Nesterov,}\quad g_t + \rho \, v_t
+
+    Helps wherever curvature differs between directions: the effective rate grows to
+    :math:`\eta / (1 - \rho)` along directions where gradients agree. Hurts when the rate
+    is not lowered with it.
+
+    Args:
+      decay: momentum :math:`\rho` in [0, 1).
+      nesterov: look ahead, in the form of Sutskever et al. used by Optax and PyTorch.
+      dampening: :math:`\tau` in [0, 1]; as in PyTorch the first gradient is taken whole.
+      mask: which leaves have momentum; the others pass unchanged and have no slot.
+      state_dtype: dtype of the slot, float32 by default.
+
+    Returns:
+      A transformation; one slot, one multiply-add per element. The identity at
+      `decay=0`; `optax.trace` at `dampening=0`.
+
+    Raises:
+      ValueError: if `decay` or `dampening` is out of range, or Nesterov is dampened.
+
+    Example:
+      >>> tx = trace(0.9)
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for _ in range(3):
+      ...     updates, state = tx.update(jnp.ones(1), state)
+      ...     print(updates)
+      [1.]
+      [1.9]
+      [2.71]
+
+    References:
+      Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+      Sutskever et al., On the importance of initialization and momentum in deep
+      learning, 2013.
+    """
+    check_decay("decay", decay)
+    check_fraction("dampening", dampening)
+    if nesterov and isinstance(dampening, (int, float)) and dampening != 0:
+        raise ValueError(
+            f"dampening must be 0 with nesterov=True, got {dampening!r}: Nesterov's step "
+            "is defined without it."
+        )
+
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        return {"weight": jnp.where(count == 1, 1.0, 1.0 - h["dampening"])}
+
+    def rule(
+        g: Array,
+        w: Array | None,
+        v: Array,
+        *,
+        momentum: Array,
+        dampening: Array,
+        weight: Array,
+    ) -> tuple[Array, Array]:
+        v = momentum * v + weight * g
+        return (g + momentum * v if nesterov else v), v
+
+    return leafwise(
+        rule,
+        TraceState,
+        hyperparams={"momentum": decay, "dampening": dampening},
+        slots={"trace": 0.0},
+        prepare=prepare,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+
+
+class EmaState(NamedTuple):
+    """State of `ema`."""
+
+    count: Any  # int32 [], steps done
+    hyperparams: dict[str, Any]  # decay
+    ema: PyTree  # like the parameters, float32 unless state_dtype says otherwise
+
+
+def ema(
+    decay: ScalarOrSchedule,
+    *,
+    debias: bool = True,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Replace gradients by their exponential moving average.
+
+    .. math::
+        m_t = \beta \, m_{t-1} + (1 - \beta) \, g_t, \qquad
+        u_t = m_t \;\text{ or debiased }\; m_t / (1 - \beta^t)
+
+    Momentum in the form of Adam's first moment: with a constant decay, `trace` takes
+    steps :math:`1/(1-\beta)` times as long.
+
+    Args:
+      decay: :math:`\beta` in [0, 1).
+      debias: divide by :math:`1 - \beta^t`, as Adam does.
+      mask: which leaves are averaged; the others pass unchanged and have no slot.
+      state_dtype: dtype of the slot, float32 by default.
+
+    Returns:
+      A transformation; one slot. The identity at `decay=0`.
+
+    Raises:
+      ValueError: if `decay` is out of range.
+
+    Example:
+      >>> tx = ema(0.5)
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for g in (1.0, 4.0):
+      ...     updates, state = tx.update(jnp.full(1, g), state)
+      ...     print(updates)
+      [1.]
+      [3.]
+
+    References:
+      Kingma and Ba, Adam: a method for stochastic optimization, 2015, section 3.
+    """
+    check_decay("decay", decay)
+
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        correct = bias_correction(h["decay"], count)
+        return {"correct": correct if debias else jnp.ones_like(correct)}
+
+    def rule(
+        g: Array, w: Array | None, m: Array, *, decay: Array, correct: Array
+    ) -> tuple[Array, Array]:
+        m = decay * m + (1 - decay) * g
+        return m / correct, m
+
+    return leafwise(
+        rule,
+        EmaState,
+        hyperparams={"decay": decay},
+        slots={"ema": 0.0},
+        prepare=prepare,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+
+
+def sgd(
+    learning_rate: ScalarOrSchedule,
+    *,
+    momentum: ScalarOrSchedule | None = None,
+    nesterov: bool = False,
+    dampening: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Stochastic gradient descent, with momentum if asked for.
+
+    .. math:: w \leftarrow w - \eta \, u_t
+
+    with :math:`u_t = g_t`, or :math:`u_t` of `trace`.
+
+    The rate multiplies after the momentum, as in PyTorch and Optax. For coupled weight
+    decay (L2) put `add_decayed_weights` before it in a chain.
+
+    Args:
+      learning_rate: :math:`\eta`, a number, an array or a schedule.
+      momentum: decay of `trace`; None keeps no slot at all.
+      nesterov: see `trace`.
+      dampening: see `trace`.
+      mask: which leaves have momentum; the others take plain gradient steps.
+      state_dtype: dtype of the momentum slot, float32 by default.
+
+    Returns:
+      An optimiser; no slot, or one.
+
+    Example:
+      >>> tx = sgd(0.1, momentum=0.9)
+      >>> w, state = jnp.ones(1), tx.init(jnp.ones(1))
+      >>> for _ in range(2):
+      ...     updates, state = tx.update(2 * w, state)  # the gradient of w^2
+      ...     w = optax.apply_updates(w, updates)
+      ...     print(w)
+      [0.8]
+      [0.46]
+
+    References:
+      Robbins and Monro, A stochastic approximation method, 1951.
+    """
+    links = [scale_by_learning_rate(learning_rate)]
+    if momentum is not None:
+        accumulate = trace(
+            momentum,
+            nesterov=nesterov,
+            dampening=dampening,
+            mask=mask,
+            state_dtype=state_dtype,
+        )
+        links.insert(0, accumulate)
+    return optax.with_extra_args_support(optax.chain(*links))

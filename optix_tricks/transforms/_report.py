@@ -1,0 +1,56 @@
+"""What the last step decided, read from the optimiser state."""
+
+from collections import Counter
+from typing import Any
+
+import jax
+from jaxtyping import Array
+
+from optix_tricks._tree import PyTree, path_name
+
+
+def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
+    """Gather what a step used and did as a flat dict of scalars.
+
+    Every hyperparameter in the value last used (a schedule's value, not its function),
+    and what transformations decided: `clip_factor`, `global_norm`, `trust_ratio`. The
+    state holds them anyway, so this costs nothing and works inside `jit`.
+
+    Args:
+      opt_state: the state of any chain, ours and Optax's links mixed.
+      per_layer: include numbers per layer, as `name/path/of/the/parameter`.
+
+    Returns:
+      Scalars by name. A name that stands in several links is prefixed by the link's
+      place in the state: `0.decay`, `2.decay`.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from optix_tricks import add_decayed_weights, sgd
+      >>> tx = optax.chain(add_decayed_weights(0.5), sgd(0.1))
+      >>> w = jnp.ones(2)
+      >>> _, state = tx.update(w, tx.init(w), w)
+      >>> {name: float(f"{x:.3f}") for name, x in report(state).items()}
+      {'weight_decay': 0.5, 'learning_rate': 0.1}
+    """
+    found: list[tuple[str, str, Array]] = []
+    nodes = jax.tree_util.tree_flatten_with_path(opt_state, is_leaf=_says_something)[0]
+    for path, node in nodes:
+        if not _says_something(node):
+            continue
+        said = dict(node.hyperparams) | (node.report() if hasattr(node, "report") else {})
+        for name, value in said.items():
+            for sub, x in jax.tree_util.tree_flatten_with_path(value)[0]:
+                if per_layer or not sub:
+                    place = ".".join(path_name((key,)) for key in path)
+                    found.append(
+                        (place, "/".join(filter(None, [name, path_name(sub)])), x)
+                    )
+    times = Counter(name for _, name, _ in found)
+    return {
+        name if times[name] == 1 else f"{place}.{name}": x for place, name, x in found
+    }
+
+
+def _says_something(node: Any) -> bool:
+    return isinstance(node, tuple) and hasattr(node, "hyperparams")

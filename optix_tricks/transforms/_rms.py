@@ -1,0 +1,253 @@
+"""RMSProp: gradients divided by their running root mean square, plain or centered."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from optix_tricks._checks import check_decay, check_nonnegative
+from optix_tricks._leafwise import ScalarOrSchedule, leafwise
+from optix_tricks._tree import Mask, PyTree
+from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._momentum import trace
+
+
+class ScaleByRmsState(NamedTuple):
+    """State of `scale_by_rms`."""
+
+    count: Any  # int32 [], steps done
+    hyperparams: dict[str, Any]  # decay, eps
+    nu: PyTree  # like the parameters: average of squared gradients
+
+
+class ScaleByStddevState(NamedTuple):
+    """State of `scale_by_stddev`."""
+
+    count: Any  # int32 [], steps done
+    hyperparams: dict[str, Any]  # decay, eps
+    mu: PyTree  # like the parameters: average of gradients
+    nu: PyTree  # like the parameters: average of squared gradients
+
+
+def scale_by_rms(
+    decay: ScalarOrSchedule = 0.9,
+    *,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Divide by the root of the running mean of squared gradients.
+
+    .. math::
+        \nu_t = \beta \, \nu_{t-1} + (1 - \beta) \, g_t^2, \qquad
+        u_t = g_t / \sqrt{\nu_t + \epsilon}
+        \;\text{ or }\; g_t / (\sqrt{\nu_t} + \epsilon)
+
+    Helps when gradients of different parameters differ by orders of magnitude. Without
+    bias correction the first step is :math:`1/\sqrt{1-\beta}` times too long.
+
+    Args:
+      decay: :math:`\beta` in [0, 1).
+      eps: :math:`\epsilon` >= 0.
+      initial_scale: :math:`\nu_0`.
+      eps_in_sqrt: Optax's and TF1's form; False is PyTorch's.
+      bias_correction: divide :math:`\nu_t` by :math:`1 - \beta^t`.
+      mask: which leaves are scaled; the others pass unchanged and have no slot.
+      state_dtype: dtype of the slot, float32 by default.
+
+    Returns:
+      A transformation; one slot. It equals `optax.scale_by_rms`.
+
+    Raises:
+      ValueError: if `decay`, `eps` or `initial_scale` is out of range.
+
+    Example:
+      >>> tx = scale_by_rms(0.75)
+      >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates)
+      [ 2. -2.]
+
+    References:
+      Hinton, Neural networks for machine learning, lecture 6e, 2012.
+    """
+    _check(decay, eps, initial_scale)
+
+    def rule(
+        g: Array,
+        w: Array | None,
+        nu: Array,
+        *,
+        decay: Array,
+        eps: Array,
+        correct: Array,
+    ) -> tuple[Array, Array]:
+        nu = decay * nu + (1 - decay) * jnp.square(g)
+        return g / _root(nu / correct, eps, eps_in_sqrt), nu
+
+    return leafwise(
+        rule,
+        ScaleByRmsState,
+        hyperparams={"decay": decay, "eps": eps},
+        slots={"nu": initial_scale},
+        prepare=_correct if bias_correction else _do_not_correct,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+
+
+def scale_by_stddev(
+    decay: ScalarOrSchedule = 0.9,
+    *,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Divide by the running standard deviation of gradients: centered RMSProp.
+
+    .. math::
+        \mu_t = \beta \mu_{t-1} + (1 - \beta) g_t, \quad
+        \nu_t = \beta \nu_{t-1} + (1 - \beta) g_t^2, \quad
+        u_t = g_t / \sqrt{\max(\nu_t - \mu_t^2, 0) + \epsilon}
+
+    The variance is clamped at zero: rounding can make the difference negative, and
+    with :math:`\epsilon` outside the root that is NaN. Where gradients are constant the
+    variance goes to zero and steps grow to :math:`g / \sqrt\epsilon`.
+
+    Args:
+      decay: :math:`\beta` in [0, 1).
+      eps: :math:`\epsilon` >= 0.
+      initial_scale: :math:`\nu_0`.
+      eps_in_sqrt: Optax's and TF1's form; False is PyTorch's.
+      bias_correction: divide both averages by :math:`1 - \beta^t`.
+      mask: which leaves are scaled; the others pass unchanged and have no slots.
+      state_dtype: dtype of the slots, float32 by default.
+
+    Returns:
+      A transformation; two slots. It equals `optax.scale_by_stddev` but for the clamp.
+
+    Raises:
+      ValueError: if `decay`, `eps` or `initial_scale` is out of range.
+
+    Example:
+      >>> tx = scale_by_stddev(0.5)
+      >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates)
+      [ 2. -2.]
+
+    References:
+      Graves, Generating sequences with recurrent neural networks, 2013, eq. 38-41.
+    """
+    _check(decay, eps, initial_scale)
+
+    def rule(
+        g: Array,
+        w: Array | None,
+        mu: Array,
+        nu: Array,
+        *,
+        decay: Array,
+        eps: Array,
+        correct: Array,
+    ) -> tuple[Array, Array, Array]:
+        mu = decay * mu + (1 - decay) * g
+        nu = decay * nu + (1 - decay) * jnp.square(g)
+        variance = jnp.maximum(nu / correct - jnp.square(mu / correct), 0)
+        return g / _root(variance, eps, eps_in_sqrt), mu, nu
+
+    return leafwise(
+        rule,
+        ScaleByStddevState,
+        hyperparams={"decay": decay, "eps": eps},
+        slots={"mu": 0.0, "nu": initial_scale},
+        prepare=_correct if bias_correction else _do_not_correct,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+
+
+def rmsprop(
+    learning_rate: ScalarOrSchedule,
+    *,
+    decay: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: ScalarOrSchedule | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+    state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""RMSProp: plain, centered, and with momentum.
+
+    .. math:: v_t = \rho \, v_{t-1} - \eta_t \, u_t, \qquad w \leftarrow w + v_t
+
+    with :math:`u_t` of `scale_by_rms` or `scale_by_stddev`. The rate multiplies before
+    the momentum, as in Optax and TF1: a rate that was lowered goes on acting through
+    the momentum. PyTorch multiplies after it; the two agree while the rate is constant.
+
+    Args:
+      learning_rate: :math:`\eta`, a number, an array or a schedule.
+      decay: see `scale_by_rms`.
+      eps: see `scale_by_rms`.
+      initial_scale: see `scale_by_rms`.
+      eps_in_sqrt: see `scale_by_rms`.
+      centered: divide by the standard deviation instead of the root mean square.
+      momentum: :math:`\rho`; None keeps no momentum slot.
+      nesterov: see `trace`.
+      bias_correction: see `scale_by_rms`.
+      mask: which leaves are scaled; the others take gradient steps.
+      state_dtype: dtype of the slots, float32 by default.
+
+    Returns:
+      An optimiser; one to three slots.
+
+    Example:
+      >>> tx = rmsprop(1.0, decay=0.99, eps_in_sqrt=False)
+      >>> updates, _ = tx.update(jnp.array([1.0, -4.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates.round(3))
+      [-10.  10.]
+
+    References:
+      Hinton, Neural networks for machine learning, lecture 6e, 2012.
+    """
+    scale = (scale_by_stddev if centered else scale_by_rms)(
+        decay,
+        eps=eps,
+        initial_scale=initial_scale,
+        eps_in_sqrt=eps_in_sqrt,
+        bias_correction=bias_correction,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
+    links = [scale, scale_by_learning_rate(learning_rate)]
+    if momentum is not None:
+        links.append(trace(momentum, nesterov=nesterov, state_dtype=state_dtype))
+    return optax.with_extra_args_support(optax.chain(*links))
+
+
+def _check(decay: Any, eps: Any, initial_scale: Any) -> None:
+    check_decay("decay", decay)
+    check_nonnegative("eps", eps)
+    check_nonnegative("initial_scale", initial_scale)
+
+
+def _correct(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    return {"correct": bias_correction(h["decay"], count)}
+
+
+def _do_not_correct(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    return {"correct": jnp.ones_like(h["decay"])}
+
+
+def _root(square: Array, eps: Array, eps_in_sqrt: bool) -> Array:
+    return jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
