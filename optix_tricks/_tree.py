@@ -75,7 +75,7 @@ def resolve_mask(mask: Mask | None, tree: PyTree) -> list[bool]:
       ValueError: if the mask's structure is no prefix of the tree's or holds something
         other than True and False.
     """
-    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
+    leaves = jax.tree.leaves(tree, is_leaf=is_none)
     if mask is None:
         return [True] * len(leaves)
     # A callable that is a tree itself (a module of parameters) is a mask, no function.
@@ -93,7 +93,7 @@ def resolve_mask(mask: Mask | None, tree: PyTree) -> list[bool]:
             "mask must be a tree of bools shaped like the parameters (or a prefix of "
             f"it), or a function that returns one: {error}"
         ) from error
-    flags = treedef.flatten_up_to(full)
+    flags = jax.tree.leaves(full, is_leaf=is_none)
     for flag in flags:
         if flag is not None and not isinstance(flag, bool) and jnp.ndim(flag) != 0:
             raise ValueError(f"mask must hold True or False, got {flag!r}.")

@@ -16,8 +16,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
-import hypothesis  # noqa: E402
-import jax  # noqa: E402
+import hypothesis
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile(

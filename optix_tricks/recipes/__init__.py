@@ -1,0 +1,14 @@
+"""Recipes: each file is one runnable result with every number in a dataclass.
+
+A recipe module has `CLAIM`, `Config`, `make_optimizer(config, steps)` and
+`build(config, dataset)`.
+"""
+
+from types import ModuleType
+
+from optix_tricks.recipes import cifar10_resnet9, digits
+
+RECIPES: dict[str, ModuleType] = {
+    "digits": digits,
+    "cifar10_resnet9": cifar10_resnet9,
+}

@@ -1,0 +1,7 @@
+"""From a run's directory to figures and one self-contained page."""
+
+from optix_tricks.reports._curves import plot_curves
+from optix_tricks.reports._page import write_report
+from optix_tricks.reports._read import ReportError, Run, read_run
+
+__all__ = ["ReportError", "Run", "plot_curves", "read_run", "write_report"]

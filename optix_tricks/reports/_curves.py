@@ -1,0 +1,212 @@
+"""Draws a run's curves: one figure, every logged row on it."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import StrMethodFormatter
+
+from optix_tricks.reports._read import Columns, Run
+from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
+
+_NORMS = ("parameter", "gradient", "update")
+_USUAL = {"step", "epoch", "loss", "accuracy", "learning_rate"}
+_EXTRA_PANELS = 4
+_FEW_ROWS = 40
+_LOG_SPAN = 30.0
+_LOG_FLOOR = 1e-3
+
+
+def smoothing_window(rows: int) -> int:
+    """How many rows the strong line averages: 1, thus none, up to 40 rows.
+
+    >>> [smoothing_window(rows) for rows in (5, 40, 500, 5_000)]
+    [1, 1, 13, 125]
+    """
+    return 1 if rows <= _FEW_ROWS else 2 * (rows // 80) + 1
+
+
+def extra_columns(run: Run) -> list[str]:
+    """The train columns beyond the usual ones, such as clip factors, sorted."""
+    usual = _USUAL | {f"{name}_norm" for name in _NORMS}
+    return sorted(set(run.train) - usual)
+
+
+def plot_curves(run: Run, *, dark: bool = False) -> Figure:
+    """Draw loss, accuracy, learning rate and norms over the steps of `run`.
+
+    The faint line is every row, the strong one its centred mean over
+    `smoothing_window` rows; nan, and zero on a log axis, is a gap. Up to four further
+    train columns get a panel each. The learning rate is not smoothed. The loss axis is
+    logarithmic where the smoothed loss spans more than a factor 30; the axis of norms
+    ends at a thousandth of the median update/parameter, so that a learning rate that
+    ends at zero does not flatten the rest.
+
+    Args:
+        run: The run, finished or not.
+        dark: Whether to draw for a dark page.
+
+    Returns:
+        A figure that no global state knows of, to be saved by `figure.savefig`.
+    """
+    theme = DARK if dark else LIGHT
+    extras = extra_columns(run)[:_EXTRA_PANELS]
+    panel_rows = 2 + (len(extras) + 1) // 2
+    figure = Figure(
+        figsize=(11, 3.5 * panel_rows),
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+        facecolor=theme.ground,
+    )
+    axes = list(figure.subplots(panel_rows, 2).flat)
+    for ax in axes[4 + len(extras) :]:
+        ax.remove()
+    _draw_loss(axes[0], run, theme)
+    _draw_accuracy(axes[1], run, theme)
+    _draw_column(axes[2], run, "learning_rate", theme, smooth=False)
+    _draw_norms(axes[3], run, theme)
+    for ax, name in zip(axes[4:], extras, strict=False):
+        _draw_column(ax, run, name, theme)
+    for ax in figure.axes:
+        dress(ax, _step_label(run), theme)
+    return figure
+
+
+def _draw_loss(ax: Axes, run: Run, theme: Theme) -> None:
+    ax.set_title("Loss")
+    ax.set_ylabel("loss")
+    train, test = (_column(rows, "loss") for rows in (run.train, run.test))
+    smooth = np.concatenate([_centred_mean(train), test])
+    smooth = smooth[np.isfinite(smooth)]
+    if smooth.size and 0 < _LOG_SPAN * smooth.min() < smooth.max():
+        ax.set_yscale("log", nonpositive="mask")
+        ax.set_ylabel("loss (log scale)")
+    _draw_train(ax, run, train, "train", theme.blue)
+    _draw_test(ax, run, test, theme)
+
+
+def _draw_accuracy(ax: Axes, run: Run, theme: Theme) -> None:
+    ax.set_title("Accuracy")
+    ax.set_ylabel("accuracy (%)")
+    train, test = (100 * _column(rows, "accuracy") for rows in (run.train, run.test))
+    _draw_train(ax, run, train, "train", theme.blue)
+    _draw_test(ax, run, test, theme)
+    tested = np.flatnonzero(np.isfinite(test))
+    if not tested.size:
+        return
+    last = tested[-1]
+    is_high = test[last] > np.mean(ax.get_ylim())
+    ax.annotate(
+        f"test {test[last]:.2f} %",
+        (run.test["step"][last], test[last]),
+        xytext=(0, -48 if is_high else 48),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=11,
+        fontweight="bold",
+        color=theme.orange,
+        bbox={"boxstyle": "round,pad=0.2", "fc": theme.ground, "ec": "none"},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": theme.orange,
+            "lw": 0.8,
+            "relpos": (1, 1 if is_high else 0),
+        },
+    )
+
+
+def _draw_column(
+    ax: Axes, run: Run, name: str, theme: Theme, *, smooth: bool = True
+) -> None:
+    spoken = name.replace("_", " ")
+    ax.set_title(spoken[:1].upper() + spoken[1:])
+    ax.set_ylabel(spoken, parse_math=False)
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    values = _column(run.train, name)
+    _draw_train(ax, run, values, spoken, theme.blue, smooth=smooth)
+
+
+def _draw_norms(ax: Axes, run: Run, theme: Theme) -> None:
+    ax.set_title("Norms")
+    ax.set_ylabel("L2 norm (log scale)")
+    ax.set_yscale("log", nonpositive="mask")
+    norms = {}
+    for name in _NORMS:
+        norm = _column(run.train, f"{name}_norm")
+        norms[name] = np.where(norm > 0, norm, np.nan)
+    norms["update/parameter"] = norms["update"] / norms["parameter"]
+    colors = (theme.green, theme.blue, theme.orange, theme.pink)
+    for (name, norm), color in zip(norms.items(), colors, strict=True):
+        _draw_train(ax, run, norm, name, color)
+    ratio = norms["update/parameter"]
+    if np.isfinite(ratio).any():
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], _LOG_FLOOR * np.nanmedian(ratio)))
+
+
+def _column(columns: Columns, name: str) -> np.ndarray:
+    return columns.get(name, np.full(columns["step"].shape, np.nan))
+
+
+def _draw_train(
+    ax: Axes,
+    run: Run,
+    values: np.ndarray,
+    label: str,
+    color: str,
+    *,
+    smooth: bool = True,
+) -> None:
+    """A line whose gid is `label` for the rows, and one more for their mean."""
+    if not np.isfinite(values).any():
+        return
+    step = run.train["step"]
+    (rows,) = ax.plot(step, values, color=color, gid=label, label=label)
+    if smoothing_window(values.size) == 1:
+        rows.set(linewidth=1.6, marker="o", markersize=3)
+    elif smooth:
+        rows.set(linewidth=0.6, alpha=0.35, label=f"_{label}")
+        ax.plot(step, _centred_mean(values), color=color, linewidth=1.8, label=label)
+
+
+def _draw_test(ax: Axes, run: Run, values: np.ndarray, theme: Theme) -> None:
+    if not np.isfinite(values).any():
+        return
+    ax.plot(
+        run.test["step"],
+        values,
+        color=theme.orange,
+        linewidth=1,
+        marker="o",
+        markersize=float(np.clip(60 / values.size, 2.5, 5)),
+        gid="test",
+        label="test",
+    )
+
+
+def _centred_mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the window round each row: nan is left out and stays nan.
+
+    At the start the window shrinks symmetrically, so that a steep beginning is not
+    flattened; at the end it loses its right side only.
+    """
+    rows = np.arange(values.size)
+    half = np.minimum(smoothing_window(values.size) // 2, rows)
+    low, high = rows - half, np.minimum(rows + half + 1, values.size)
+    is_finite = np.isfinite(values)
+    total = np.append(0, np.cumsum(np.where(is_finite, values, 0)))
+    count = np.append(0, np.cumsum(is_finite))
+    mean = (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
+    return np.where(is_finite, mean, np.nan)
+
+
+def _step_label(run: Run) -> str:
+    """The step's axis label, with the steps per epoch where the rows tell them.
+
+    Read from differences, so that it does not matter where steps start to count.
+    """
+    step, epoch = run.train["step"], _column(run.train, "epoch")
+    seen = np.flatnonzero(np.isfinite(epoch))
+    if seen.size < 2 or epoch[seen[-1]] <= epoch[seen[0]]:
+        return "step"
+    steps, epochs = np.diff(step[seen[[0, -1]]]), np.diff(epoch[seen[[0, -1]]])
+    return f"step ({(steps / epochs).item():,.0f} per epoch)"

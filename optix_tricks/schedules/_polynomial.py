@@ -1,0 +1,103 @@
+"""From one value to another along a power of the steps that are left."""
+
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from optix_tricks._checks import check_count, check_number, check_positive
+from optix_tricks.schedules._progress import as_value, progress
+
+
+def polynomial_schedule(
+    init_value: ArrayLike,
+    end_value: ArrayLike,
+    power: ArrayLike,
+    transition_steps: int,
+    transition_begin: int = 0,
+) -> optax.Schedule:
+    """Go from one value to another along a power.
+
+        value(t) = I                         for t <= B
+                 = I · w + E · (1 - w)       for B < t < B + T,  w = (1 - (t - B) / T)^P
+                 = E                         for t >= B + T
+
+    Its error is a few float32 roundings of the larger of |I| and |E|. Cost: free.
+
+    Args:
+        init_value: I.
+        end_value: E.
+        power: P, positive.
+        transition_steps: T, at least 1.
+        transition_begin: B.
+
+    Returns:
+        A function from the step count t to the value, of the count's shape.
+
+    Raises:
+        ValueError: if a number of steps is not a whole number in its range (Optax falls
+            back to a constant), or `power` is not positive.
+
+    Example:
+        >>> schedule = polynomial_schedule(1.0, 0.0, power=2, transition_steps=100)
+        >>> print(*[f"{schedule(t):.4g}" for t in (0, 25, 50, 100, 200)])
+        1 0.5625 0.25 0 0
+
+    Source: `optax.polynomial_schedule`; the "poly" policy of Caffe, Jia et al., 2014.
+    """
+    check_number("init_value", init_value)
+    check_number("end_value", end_value)
+    check_positive("power", power)
+    check_count("transition_steps", transition_steps, minimum=1)
+    check_count("transition_begin", transition_begin)
+
+    def schedule(count: ArrayLike) -> Float[Array, "..."]:
+        _, left = progress(count, transition_begin, transition_steps)
+        weight = left**power
+        return as_value(init_value) * weight + as_value(end_value) * (1 - weight)
+
+    return schedule
+
+
+def linear_schedule(
+    init_value: ArrayLike,
+    end_value: ArrayLike,
+    transition_steps: int,
+    transition_begin: int = 0,
+) -> optax.Schedule:
+    """Go from one value to another in a straight line.
+
+        value(t) = I                                     for t <= B
+                 = I · (B + T - t) / T + E · (t - B) / T for B < t < B + T
+                 = E                                     for t >= B + T
+
+    A rise from zero keeps all its digits at the first steps. Cost: free.
+
+    Args:
+        init_value: I.
+        end_value: E.
+        transition_steps: T, at least 1.
+        transition_begin: B.
+
+    Returns:
+        A function from the step count t to the value, of the count's shape.
+
+    Raises:
+        ValueError: if a number of steps is not a whole number in its range.
+
+    Example:
+        >>> schedule = linear_schedule(1.0, 0.0, transition_steps=100)
+        >>> print(*[f"{schedule(t):.4g}" for t in (0, 25, 50, 100, 200)])
+        1 0.75 0.5 0 0
+
+    Source: `optax.linear_schedule`.
+    """
+    check_number("init_value", init_value)
+    check_number("end_value", end_value)
+    check_count("transition_steps", transition_steps, minimum=1)
+    check_count("transition_begin", transition_begin)
+
+    def schedule(count: ArrayLike) -> Float[Array, "..."]:
+        done, left = progress(count, transition_begin, transition_steps)
+        return as_value(init_value) * left + as_value(end_value) * done
+
+    return schedule

@@ -1,0 +1,99 @@
+"""Saving and restoring a training state with Orbax."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import orbax.checkpoint as ocp
+
+from optix_tricks._tree import PyTree, path_name
+from optix_tricks.training.state import TrainState
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is absent or of another model; the message says which."""
+
+
+class Checkpoints:
+    """The checkpoints of a run, one directory an epoch, written in the background.
+
+    A checkpoint counts only once it is complete: a run that dies while one is written
+    continues from the one before.
+
+    Args:
+      directory: made if absent.
+      keep: how many of the newest to keep.
+    """
+
+    def __init__(self, directory: Path, *, keep: int = 2):
+        self.directory = directory.absolute()
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, cleanup_tmp_directories=True
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for what is being written."""
+        self._manager.close()
+
+    def save(self, epoch: int, state: TrainState) -> None:
+        """Begin to write the state after `epoch` epochs; copies it first."""
+        args = ocp.args.StandardSave(_arrays(state))
+        self._manager.save(epoch, args=args, force=True)
+
+    def latest_epoch(self) -> int:
+        """The number of epochs of the newest complete checkpoint.
+
+        Raises:
+          CheckpointError: if there is none.
+        """
+        epoch = self._manager.latest_step()
+        if epoch is None:
+            raise CheckpointError(f"no complete checkpoint in {self.directory}.")
+        return epoch
+
+    def restore(self, epoch: int, like: TrainState) -> TrainState:
+        """Read the state after `epoch` epochs, onto the devices of `like`.
+
+        Raises:
+          CheckpointError: if it has other arrays than `like`; names the first.
+        """
+        self._check_same_model(epoch, like)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
+        args = ocp.args.StandardRestore(abstract)
+        arrays = self._manager.restore(epoch, args=args)
+        return arrays._replace(key=jax.random.wrap_key_data(arrays.key))
+
+    def _check_same_model(self, epoch: int, like: TrainState) -> None:
+        reader = ocp.StandardCheckpointer()
+        metadata: Any = reader.metadata(self.directory / str(epoch) / "default")
+        there = _shapes(metadata.item_metadata.tree)
+        here = _shapes(_arrays(like))
+        for name in sorted(there.keys() | here.keys()):
+            if there.get(name) != here.get(name):
+                raise CheckpointError(
+                    f"checkpoint {self.directory / str(epoch)} is of another model: "
+                    f"{name} is {there.get(name, 'absent')} there and "
+                    f"{here.get(name, 'absent')} here."
+                )
+
+
+def _arrays(state: TrainState) -> TrainState:
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_name(path): f"{x.dtype}{tuple(x.shape)}" for path, x in leaves}

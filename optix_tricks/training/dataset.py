@@ -1,0 +1,150 @@
+"""Image-classification data as uint8 arrays in memory, checked once.
+
+scikit-learn is imported only when its digits are asked for; TFDS is in data.py.
+"""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PathLike = str | os.PathLike[str]
+
+
+class DataError(RuntimeError):
+    """A data set that is missing or cannot be used; one sentence with the way out."""
+
+
+class Dataset(NamedTuple):
+    """Images uint8 [n, size, size, channels]; labels int32 [n], indices of a class."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.train_images.shape[1:]
+
+    def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel, of training images over 255."""
+        levels = np.arange(256) / 255
+        counts = np.stack(
+            [
+                np.bincount(self.train_images[..., c].ravel(), minlength=256)
+                for c in range(self.image_shape[-1])
+            ]
+        )
+        weights = counts / counts.sum(axis=1, keepdims=True)
+        mean = weights @ levels
+        std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 1e-12))
+        return mean.astype(np.float32), std.astype(np.float32)
+
+
+def load_digits() -> Dataset:
+    """Load scikit-learn's bundled handwritten digits: 1,797 images of 8 × 8 pixels.
+
+    The split is fixed: scikit-learn's `train_test_split`, stratified by class, 360 test
+    images, `random_state=0`. Grey levels 0..16 are spread over 0..255.
+
+    >>> digits = load_digits()
+    >>> digits.train_images.shape, digits.test_images.shape, len(digits.class_names)
+    ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
+    """
+    import sklearn.datasets
+    import sklearn.model_selection
+
+    bunch = sklearn.datasets.load_digits()
+    images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
+    splits = sklearn.model_selection.train_test_split(
+        images, bunch.target, test_size=360, stratify=bunch.target, random_state=0
+    )
+    keys = ("train_images", "test_images", "train_labels", "test_labels")
+    return checked("digits", dict(zip(keys, splits, strict=True)))
+
+
+def load_arrays(path: PathLike) -> Dataset:
+    """Load a `.npz` file, for machines without TFDS.
+
+    It holds `train_images` and `test_images` (uint8 [n, size, size, channels]),
+    `train_labels` and `test_labels` (whole numbers [n]) and, if wanted, `class_names`.
+    The cache of `load_tfds` is such a file. Whatever is amiss raises a `DataError`.
+    """
+    way_out = f"write it by np.savez with {', '.join(Dataset._fields[1:5])}"
+    failure = f"{path} cannot be read as a .npz file"
+    with explained(failure, way_out), open(path, "rb") as file:
+        arrays = dict(np.load(file, allow_pickle=False))
+    return checked(Path(path).stem, arrays)
+
+
+@contextlib.contextmanager
+def explained(failure: str, way_out: str) -> Iterator[None]:
+    """Turn whatever a library raises into one `DataError` sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if isinstance(error, ModuleNotFoundError):
+            way_out = f"`pip install {error.name}`, or {way_out}"
+        raise DataError(f"{failure} ({reason}); {way_out}.") from error
+
+
+def require(ok: Any, what: str, wanted: str, found: Any, way_out: str) -> None:
+    """Raise a `DataError` of one sentence unless `ok`."""
+    if not ok:
+        raise DataError(f"{what} must be {wanted}, found {found}; {way_out}.")
+
+
+def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
+    """Hold arrays against the contract of `Dataset`; unnamed classes become numbers."""
+    for key in Dataset._fields[1:5]:
+        way_out = "save all four under their names"
+        require(key in arrays, f"{name}: {key}", "given", list(arrays), way_out)
+    x_train, y_train, x_test, y_test = (arrays[key] for key in Dataset._fields[1:5])
+    for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        what, found = f"{name}: {split}_images", f"{x.dtype} {list(x.shape)}"
+        way_out = "scale the pixels to 0..255 and convert them by astype('uint8')"
+        require(x.dtype == np.uint8, what, "uint8", found, way_out)
+        square = x.ndim == 4 and x.size and x.shape[1] == x.shape[2]
+        wanted = "[n > 0, size, size, channels] and alike in both splits"
+        way_out = "crop to squares of one size, and give grey images a last axis of 1"
+        ok = square and x.shape[1:] == x_train.shape[1:]
+        require(ok, what, wanted, found, way_out)
+        what, found = f"{name}: {split}_labels", f"{y.dtype} {list(y.shape)}"
+        ok = y.dtype.kind in "iu" and y.shape == x.shape[:1]
+        way_out = "give each image the index of its class"
+        require(ok, what, f"whole numbers [{len(x)}]", found, way_out)
+    names = arrays.get("class_names", range(max(y_train.max(), y_test.max()) + 1))
+    for split, y in (("train", y_train), ("test", y_test)):
+        wrong = y[(y < 0) | (y >= len(names))].tolist()
+        wanted, way_out = f"in 0..{len(names) - 1}", "correct or drop these examples"
+        require(not wrong, f"{name}: {split}_labels", wanted, wrong[:1], way_out)
+    y_train, y_test = y_train.astype(np.int32), y_test.astype(np.int32)
+    return Dataset(name, x_train, y_train, x_test, y_test, tuple(map(str, names)))
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write all or nothing, and nothing where the disk does not let us."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    with contextlib.suppress(OSError):
+        try:
+            with draft.open("xb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,169 @@
+"""An epoch over data that lies on the device, and an exact evaluation.
+
+The whole data set stays on the accelerator as uint8; a step gathers its batch by index
+and augments it inside the compiled program, so that nothing waits for the host. CIFAR-10
+takes 154 MB.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int, Integer, Key, Num
+
+from optix_tricks._checks import check_count
+from optix_tricks._tree import PyTree
+from optix_tricks.training.state import Apply, TrainState
+from optix_tricks.training.step import Batch, Metrics, Step
+
+
+def epoch_order(
+    key: Key[Array, ""], epoch: int, size: int, batch_size: int
+) -> Int[Array, "steps batch"]:
+    """Indices of an epoch's batches: a fresh shuffle, an incomplete last batch dropped.
+
+    Raises:
+      ValueError: if not one batch is full.
+    """
+    check_count("batch_size", batch_size, minimum=1)
+    steps = size // batch_size
+    if steps == 0:
+        raise ValueError(
+            f"batch_size must be at most the number of training images, {size}, "
+            f"got {batch_size}."
+        )
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), size)
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def make_epoch(
+    step: Step, *, mode: Literal["auto", "scan", "loop"] = "auto"
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Build `epoch(state, data, order, *, on_step=None) -> (state, metrics)`.
+
+    Args:
+      step: from `make_train_step`, not compiled.
+      mode: "scan" compiles the epoch as one program, "loop" calls one compiled step after
+        the other. "auto" scans on accelerators and loops on a CPU, where XLA runs
+        convolutions inside a loop about 14 times slower (jax issue 12868).
+
+    Returns:
+      The epoch. `data` is a `Batch` of the whole training set on the device, `order` the
+      indices from `epoch_order`; metrics come back as arrays [steps]. `on_step(i)` is
+      called after step i in a loop, with at most two steps under way, and once at the end
+      of a scan. The state is donated.
+    """
+    if mode not in ("auto", "scan", "loop"):
+        raise ValueError(f"mode must be 'auto', 'scan' or 'loop', got {mode!r}.")
+
+    def gathered(
+        state: TrainState, data: Batch, index: Array
+    ) -> tuple[TrainState, Metrics]:
+        return step(state, Batch(data.images[index], data.labels[index]))
+
+    one_step = jax.jit(gathered, donate_argnums=0)
+
+    @jax.jit
+    def scanned(
+        state: TrainState, data: Batch, order: Array
+    ) -> tuple[TrainState, Metrics]:
+        return lax.scan(lambda s, index: gathered(s, data, index), state, order)
+
+    def looped(
+        state: TrainState,
+        data: Batch,
+        order: Array,
+        on_step: Callable[[int], None],
+    ) -> tuple[TrainState, Metrics]:
+        rows: list[Metrics] = []
+        for i in range(len(order)):
+            state, metrics = one_step(state, data, order[i])
+            rows.append(metrics)
+            if i > 0:
+                jax.block_until_ready(rows[i - 1])
+                on_step(i - 1)
+        jax.block_until_ready(rows[-1])
+        on_step(len(order) - 1)
+        return state, jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+
+    def epoch(
+        state: TrainState,
+        data: Batch,
+        order: Integer[Array, "steps batch"],
+        *,
+        on_step: Callable[[int], None] = lambda i: None,
+    ) -> tuple[TrainState, Metrics]:
+        scan = mode == "scan" or (mode == "auto" and jax.default_backend() != "cpu")
+        if not scan:
+            return looped(state, data, order, on_step)
+        state, metrics = scanned(state, data, order)
+        jax.block_until_ready(metrics)
+        on_step(len(order) - 1)
+        return state, metrics
+
+    return epoch
+
+
+class Evaluation(NamedTuple):
+    """Result of `make_evaluate`'s function."""
+
+    loss: float  # mean over all examples
+    accuracy: float  # correct / size
+    correct: int
+    size: int
+
+
+def make_evaluate(
+    apply: Apply,
+    loss: Callable[[Array, Array], Array],
+    *,
+    batch_size: int,
+    flip: bool = False,
+) -> Callable[[PyTree, PyTree, Batch], Evaluation]:
+    """Build `evaluate(params, batch_stats, data)`, exact on uneven last batches.
+
+    Args:
+      apply: the network, run with its running statistics.
+      loss: as in `make_train_step`.
+      batch_size: images per call; the last batch is filled up with copies of image 0
+        that are not counted, so that there is one compiled shape.
+      flip: average the logits of each image and its mirror image.
+    """
+    check_count("batch_size", batch_size, minimum=1)
+
+    @jax.jit
+    def count(
+        params: PyTree,
+        batch_stats: PyTree,
+        images: Num[Array, "batch height width channel"],
+        labels: Integer[Array, " batch"],
+        counted: Float[Array, " batch"],
+    ) -> tuple[Array, Array]:
+        logits, _ = apply(params, batch_stats, images, train=False)
+        if flip:
+            mirrored, _ = apply(params, batch_stats, images[:, :, ::-1], train=False)
+            logits = (logits + mirrored) / 2
+        hits = (jnp.argmax(logits, axis=-1) == labels) * counted
+        return jnp.sum(hits), jnp.sum(loss(logits, labels) * counted)
+
+    def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
+        size = len(data.labels)
+        correct, total = 0, 0.0
+        for start in range(0, size, batch_size):
+            index = jnp.arange(start, start + batch_size)
+            counted = index < size
+            index = jnp.where(counted, index, 0)
+            hits, losses = count(
+                params,
+                batch_stats,
+                data.images[index],
+                data.labels[index],
+                counted.astype(jnp.float32),
+            )
+            correct += int(hits)
+            total += float(losses)
+        return Evaluation(total / size, correct / size, correct, size)
+
+    return evaluate

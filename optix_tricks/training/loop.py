@@ -1,0 +1,172 @@
+"""The host's side of a run: epochs, evaluation, records, checkpoints, progress."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+from tensorboardX import SummaryWriter
+
+from optix_tricks._tree import PyTree
+from optix_tricks.training.checkpoint import Checkpoints
+from optix_tricks.training.data import Dataset
+from optix_tricks.training.epoch import epoch_order, make_epoch, make_evaluate
+from optix_tricks.training.progress import Progress
+from optix_tricks.training.resnet import count_parameters
+from optix_tricks.training.run_directory import RunDirectory, RunError, explained
+from optix_tricks.training.state import Apply, TrainState, create_state
+from optix_tricks.training.step import Augment, Batch, Metrics, make_train_step
+
+
+class Job(NamedTuple):
+    """What a recipe makes of its numbers; everything that `train` needs."""
+
+    apply: Apply
+    params: PyTree
+    batch_stats: PyTree
+    loss: Callable[[Array, Array], Array]  # trained on
+    tx: optax.GradientTransformation
+    augment: Augment | None
+    epochs: int
+    batch_size: int
+    seed: int  # of shuffling and augmentation
+    test_loss: Callable[[Array, Array], Array]
+    test_flip: bool = False  # the final test averages over mirror images
+    checkpoint_every: int = 1  # epochs
+
+
+class Result(NamedTuple):
+    """What a run came to; written to result.json."""
+
+    test_accuracy: float
+    test_loss: float
+    test_correct: int
+    test_size: int
+    epochs: int
+    steps: int
+    parameters: int
+    seconds: float  # of the training epochs, compilation included, evaluation not
+
+
+def train(
+    job: Job, dataset: Dataset, run: RunDirectory, *, resume: bool = False
+) -> tuple[TrainState, Result]:
+    """Train from the start, or from the run's newest checkpoint.
+
+    A run that was stopped and resumed ends, on the same machine, in the same bits as one
+    that was not: every draw follows from the seed, the epoch and the step alone.
+
+    Args:
+      job: from a recipe.
+      dataset: in memory; it is copied to the device once.
+      run: gets metrics.jsonl, tensorboard/, checkpoints/ and result.json.
+      resume: continue from the newest checkpoint; rows past it are written anew.
+
+    Returns:
+      The last state and the result.
+
+    Raises:
+      RunError: if the loss is not finite, or the disk is full.
+      CheckpointError: if there is no checkpoint, or one of another model.
+    """
+    train_data = Batch(
+        jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
+    )
+    test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    epoch = make_epoch(make_train_step(job.apply, job.loss, job.tx, augment=job.augment))
+    evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
+    final = make_evaluate(job.apply, job.test_loss, batch_size=500, flip=job.test_flip)
+    state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
+    steps = len(dataset.train_labels) // job.batch_size
+
+    with Checkpoints(run.path / "checkpoints") as checkpoints:
+        done, seconds = 0, 0.0
+        if resume:
+            done = checkpoints.latest_epoch()
+            state = checkpoints.restore(done, state)
+            rows = run.cut_metrics(done * steps)
+            seconds = next((r["seconds"] for r in rows[::-1] if r["kind"] == "test"), 0.0)
+        with (
+            _events(run.path, done * steps) as events,
+            Progress(job.epochs, steps, job.batch_size) as progress,
+        ):
+            for number in range(done, job.epochs):
+                order = epoch_order(
+                    state.key, number, len(dataset.train_labels), job.batch_size
+                )
+                start = time.perf_counter()
+                state, metrics = epoch(
+                    state, train_data, order, on_step=progress.on_step(number)
+                )
+                seconds += time.perf_counter() - start
+                rows = list(_rows(metrics, number, steps))
+                _record(run, events, rows)
+                _check_finite(rows, run.path)
+                tested = evaluate(state.params, state.batch_stats, test_data)
+                test_row = {
+                    "kind": "test",
+                    "step": (number + 1) * steps,
+                    "epoch": number + 1,
+                    "loss": tested.loss,
+                    "accuracy": tested.accuracy,
+                    "seconds": seconds,
+                }
+                _record(run, events, [test_row])
+                progress.end_epoch(number, rows, test_row)
+                last = number + 1 == job.epochs
+                if last or (number + 1) % job.checkpoint_every == 0:
+                    with explained(run.path):
+                        checkpoints.save(number + 1, state)
+        tested = final(state.params, state.batch_stats, test_data)
+    result = Result(
+        test_accuracy=tested.accuracy,
+        test_loss=tested.loss,
+        test_correct=tested.correct,
+        test_size=tested.size,
+        epochs=job.epochs,
+        steps=job.epochs * steps,
+        parameters=count_parameters(job.params),
+        seconds=seconds,
+    )
+    run.write_json("result.json", result._asdict())
+    return state, result
+
+
+def _rows(metrics: Metrics, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
+    """A row a step, of Python numbers; steps count from 1."""
+    columns = {name: np.asarray(x, float) for name, x in jax.device_get(metrics).items()}
+    for i in range(steps):
+        step = epoch * steps + i + 1
+        row = {"kind": "train", "step": step, "epoch": step / steps}
+        yield row | {name: float(column[i]) for name, column in columns.items()}
+
+
+def _record(run: RunDirectory, events: SummaryWriter, rows: list[dict[str, Any]]) -> None:
+    run.append_metrics(rows)
+    with explained(run.path):
+        for row in rows:
+            for name, x in row.items():
+                if name not in ("kind", "step", "epoch"):
+                    events.add_scalar(f"{row['kind']}/{name}", x, row["step"])
+        events.flush()
+
+
+def _events(path: Path, from_step: int) -> SummaryWriter:
+    with explained(path):
+        return SummaryWriter(str(path / "tensorboard"), purge_step=from_step + 1)
+
+
+def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:
+    for row in rows:
+        for name in ("loss", "gradient_norm"):
+            if not np.isfinite(row[name]):
+                raise RunError(
+                    f"{name} became {row[name]} at step {row['step']}: lower "
+                    "--learning-rate or lengthen the warm-up. The steps before are in "
+                    f"{path / 'metrics.jsonl'}."
+                )

@@ -1,0 +1,161 @@
+"""The training step: one pure function, compiled for one device or for many."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Integer, Key, Num
+
+from optix_tricks._tree import PyTree, global_norm
+from optix_tricks.training.state import Apply, TrainState
+from optix_tricks.transforms import report
+
+Metrics = dict[str, Float[Array, ""]]
+Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+Augment = Callable[[Key[Array, ""], Array], Array]
+
+
+class Batch(NamedTuple):
+    """Images and their classes."""
+
+    images: Num[Array, "batch height width channel"]
+    labels: Integer[Array, " batch"]
+
+
+def make_train_step(
+    apply: Apply,
+    loss: Callable[[Array, Array], Array],
+    tx: optax.GradientTransformation,
+    *,
+    augment: Augment | None = None,
+    axis_name: str | None = None,
+) -> Step:
+    """Build the step `(state, batch) -> (state, metrics)`, pure and not yet compiled.
+
+    Args:
+      apply: the network; see `training.state.functional`.
+      loss: `loss(logits, labels)` -> one number per example; their mean is minimised.
+      tx: any Optax transformation.
+      augment: `augment(key, images) -> images`, drawn anew each step from the state's
+        key and step number: the same step draws the same, also after a resume.
+      axis_name: the axis over which `pmap` splits the batch. Gradients, statistics and
+        metrics are averaged over it. None under `jit`, on one device or a mesh.
+
+    Returns:
+      The step. Its metrics are float32 scalars: `loss` and `accuracy` of the batch
+      before the update, `gradient_norm`, `update_norm`, `parameter_norm` (before the
+      update), and what `optix_tricks.report` reads from the optimiser, such as
+      `learning_rate` and `clip_factor`.
+    """
+
+    def average(tree: PyTree) -> PyTree:
+        return tree if axis_name is None else lax.pmean(tree, axis_name)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        images = batch.images
+        if augment is not None:
+            key = jax.random.fold_in(state.key, state.step)
+            if axis_name is not None:
+                key = jax.random.fold_in(key, lax.axis_index(axis_name))
+            images = augment(key, images)
+
+        def objective(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+            logits, stats = apply(params, state.batch_stats, images, train=True)
+            return jnp.mean(loss(logits, batch.labels)), (logits, stats)
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (value, (logits, batch_stats)), grads = gradient(state.params)
+        correct = jnp.argmax(logits, axis=-1) == batch.labels
+        accuracy = jnp.mean(correct, dtype=jnp.float32)
+        # Under pmap each device's gradient is that of the sum of all devices' losses,
+        # through synchronised batch statistics too: the average is the mean's gradient.
+        grads, value, accuracy, batch_stats = average(
+            (grads, value, accuracy, batch_stats)
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        metrics = {
+            "loss": value,
+            "accuracy": accuracy,
+            "gradient_norm": global_norm(grads),
+            "update_norm": global_norm(updates),
+            "parameter_norm": global_norm(state.params),
+        } | report(opt_state, per_layer=False)
+        new_state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            key=state.key,
+        )
+        return new_state, metrics
+
+    return step
+
+
+def compile_step(step: Step) -> Step:
+    """Compile for one device. The state is donated: use the one that comes back."""
+    return jax.jit(step, donate_argnums=0)
+
+
+def compile_step_on_mesh(
+    step: Step, mesh: Mesh, state: TrainState, *, shard_state: bool = False
+) -> tuple[Step, TrainState]:
+    """Compile for a mesh: the batch is split over all its devices.
+
+    The step is the one of a single device; the compiler splits it, so that losses,
+    gradients and batch statistics are those of the whole batch.
+
+    Args:
+      step: built without `axis_name`.
+      mesh: devices; the batch size must be a multiple of their number.
+      state: placed on the mesh.
+      shard_state: False copies the state to every device (data parallel). True splits
+        every array of parameters and optimiser state along its longest axis that the
+        number of devices divides, which saves memory and costs communication.
+
+    Returns:
+      The compiled step and the placed state.
+    """
+
+    def shard(x: Array) -> NamedSharding:
+        spec: list[Any] = [None] * x.ndim
+        axes = [i for i in range(x.ndim) if x.shape[i] % mesh.size == 0 and x.shape[i]]
+        if shard_state and axes:
+            spec[max(axes, key=lambda i: x.shape[i])] = mesh.axis_names
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    shardings = jax.tree.map(shard, state)
+    over_batch = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    compiled = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(shardings, over_batch),
+        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
+    )
+    return compiled, jax.device_put(state, shardings)
+
+
+def compile_step_on_devices(
+    step: Step, state: TrainState, *, axis_name: str, devices: list | None = None
+) -> tuple[Step, TrainState]:
+    """Compile with `pmap`: a leading axis of devices on state and batch.
+
+    Args:
+      step: built with the same `axis_name`, from a network with it.
+      state: copied to every device.
+      axis_name: the name of the axis.
+      devices: all by default.
+
+    Returns:
+      The compiled step and the state with a leading axis. Batches need it too:
+      `jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)`.
+    """
+    devices = jax.devices() if devices is None else devices
+    n = len(devices)
+    stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), state)
+    compiled = jax.pmap(step, axis_name=axis_name, donate_argnums=0, devices=devices)
+    return compiled, stacked
