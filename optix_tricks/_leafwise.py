@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array
@@ -121,7 +122,7 @@ def leafwise(
         new_updates, new_slots = list(leaves), [list(column) for column in old_slots]
         for i in (i for i, k in enumerate(keep) if k):
             g = widen(leaves[i])
-            w = None if ws[i] is None else ws[i].astype(g.dtype)
+            w = None if ws[i] is None else _as_array(ws[i]).astype(g.dtype)
             old = [column[i] for column in old_slots]
             arguments = {k: v.astype(g.dtype) for k, v in scalars.items()}
             if layerwise:
@@ -153,9 +154,7 @@ def _look_at(
                 "optax.masked, or split complex ones with "
                 "optax.contrib.split_real_and_imaginary."
             )
-    leaves = [
-        x if x is None or hasattr(x, "dtype") else jnp.asarray(x) for _, x in with_paths
-    ]
+    leaves = [_as_array(x) for _, x in with_paths]
     if isinstance(tree, Packed):
         layers: list = [
             SegmentedLeaf(tree.layout.of_buffer(i)) for i in range(len(leaves))
@@ -163,6 +162,11 @@ def _look_at(
         return leaves, treedef, tree.layout.mask_buffers(mask), layers
     keep = resolve_mask(mask, tree if like is None else like)
     return leaves, treedef, keep, [WholeLeaf()] * len(leaves)
+
+
+def _as_array(x: Any) -> Any:
+    """Take NumPy arrays and numbers in; leave None, tracers and shapes as they are."""
+    return jnp.asarray(x) if isinstance(x, (np.ndarray, np.generic, float)) else x
 
 
 def _scalar(value: Any) -> Array:

@@ -6,6 +6,7 @@ import difflib
 import sys
 import textwrap
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -95,7 +96,7 @@ def _report(arguments: list[str]) -> None:
     paths = [argument for argument in arguments if argument != "--debug"]
     if len(paths) != 1 or paths[0].startswith("-"):
         raise UsageError(
-            f"report takes one run directory, got {' '.join(paths) or 'none'}."
+            "report takes one run directory, got " + (" ".join(paths) or "none") + "."
         )
     print(write_report(Path(paths[0])))
 
@@ -105,10 +106,12 @@ def _train(arguments: list[str]) -> None:
     from optix_tricks.training.run_directory import RunDirectory, RunError
 
     if "--resume" in arguments:
-        path = _resumed(arguments)
+        path, wanted = _resumed(arguments)
         run, name, fields = RunDirectory.reopen(path)
         if name not in RECIPES:
             raise RunError(f"run {path} is of recipe {name!r}, which this version lacks.")
+        if wanted not in (None, name):
+            raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
         recipe = RECIPES[name]
         try:
             config = recipe.Config(**fields)
@@ -117,31 +120,38 @@ def _train(arguments: list[str]) -> None:
                 f"the settings in {path / 'config.json'} are not those of recipe "
                 f"{name!r} in this version: {error}."
             ) from error
-        _run(recipe, config, run, resume=True)
+        _run(recipe, config, lambda: run, resume=True)
         return
     if not arguments:
         raise UsageError(f"train needs a recipe: one of {', '.join(RECIPES)}.")
-    name, *fields = arguments
+    name, *flags = arguments
     if name not in RECIPES:
         raise UsageError(
             f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}."
             + _like(name, tuple(RECIPES))
         )
     recipe = RECIPES[name]
-    config, options = _parse(name, recipe, fields)
+    config, options = _parse(name, recipe, flags)
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     path = options.run_dir or Path("runs") / f"{name}-{time}"
-    _run(recipe, config, (path, name), resume=False)
+
+    def start() -> RunDirectory:
+        return RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config))
+
+    _run(recipe, config, start, resume=False)
 
 
-def _resumed(arguments: list[str]) -> Path:
-    rest = [argument for argument in arguments if argument != "--debug"]
-    if len(rest) != 2 or rest[0] != "--resume":
-        raise UsageError(
-            "--resume RUN stands alone: the run's settings are those in its config.json; "
-            "start a new run to change them."
-        )
-    return Path(rest[1])
+def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
+    """The run to resume, and the recipe if the user named it."""
+    match [argument for argument in arguments if argument != "--debug"]:
+        case ["--resume", path]:
+            return Path(path), None
+        case [recipe, "--resume", path] if not recipe.startswith("-"):
+            return Path(path), recipe
+    raise UsageError(
+        "--resume RUN stands alone: the run's settings are those in its config.json; "
+        "start a new run to change them."
+    )
 
 
 def _parse(name: str, recipe: ModuleType, fields: list[str]) -> tuple[Any, RunOptions]:
@@ -154,31 +164,32 @@ def _parse(name: str, recipe: ModuleType, fields: list[str]) -> tuple[Any, RunOp
         together,
         prog=f"optix-tricks train {name}",
         args=fields,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
 
 
-def _run(recipe: ModuleType, config: Any, where: Any, *, resume: bool) -> None:
+def _run(
+    recipe: ModuleType, config: Any, directory: Callable[[], Any], *, resume: bool
+) -> None:
     from optix_tricks.reports import write_report
     from optix_tricks.training.data import load_dataset
     from optix_tricks.training.loop import train
-    from optix_tricks.training.run_directory import RunDirectory
 
-    console = Console()
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
-    job = recipe.build(config, dataset)
-    if resume:
-        run = where
-    else:
-        path, name = where
-        run = RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config))
-    console.print(
-        f"{dataset.name}: {len(dataset.train_labels):,} training and "
-        f"{len(dataset.test_labels):,} test images, {dataset.num_classes} classes; "
-        f"run directory {run.path}",
-        highlight=False,
-    )
-    _, result = train(job, dataset, run, resume=resume)
+    try:
+        job = recipe.build(config, dataset)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    run = directory()  # only now: a wrong argument leaves nothing behind
+    console = Console()
+    with run:
+        console.print(
+            f"{dataset.name}: {len(dataset.train_labels):,} training and "
+            f"{len(dataset.test_labels):,} test images, {dataset.num_classes} classes; "
+            f"run directory {run.path}",
+            highlight=False,
+        )
+        _, result = train(job, dataset, run, resume=resume)
     page = write_report(run.path)
     table = Table(show_header=False)
     table.add_row("test accuracy", f"[bold]{result.test_accuracy:.2%}")

@@ -2,7 +2,8 @@
 
 `given` are numbers for every hyperparameter, none of them a default that hides an error;
 `twin` is Optax's transformation in the matching setting, reached by the changes
-`twin_at`, or None where Optax has none; `neutral` are arguments that make the transformation the identity.
+`twin_at`, or None where Optax has none; `neutral` are arguments that make the
+transformation the identity.
 """
 
 import inspect

@@ -405,6 +405,14 @@ def test_odd_trees_pass(case: Case):
 
 
 @every
+def test_numpy_arrays_are_taken_as_jax_arrays(case: Case):
+    tx = case.build()
+    want, _ = run(tx)
+    ours, _ = run(tx, *jax.tree.map(np.asarray, (PARAMS, GRADS)))
+    chex.assert_trees_all_close(ours, want, **ROUNDING)
+
+
+@every
 @pytest.mark.parametrize("dtype", ["complex64", "int32"])
 def test_other_dtypes_are_refused_by_name(case: Case, dtype):
     tx = case.build()

@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 import optix_tricks as ot
 from optix_tricks.augment import cutout, random_crop, random_flip
 from optix_tricks.losses import cross_entropy
-from optix_tricks.recipes._claim import Claim
+from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.loop import Job
@@ -67,7 +67,7 @@ class Config:
 def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """Return the recipe's chain."""
     warmup = round(config.warmup_fraction * steps)
-    fall = linear_schedule(config.learning_rate, 0.0, steps - warmup)
+    fall = linear_schedule(config.learning_rate, 0.0, max(steps - warmup, 1))
     return optax.chain(
         ot.add_decayed_weights(config.weight_decay, mask=ot.no_bias_or_norm),
         ot.sgd(
@@ -80,6 +80,7 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
+    check_config(config, dataset)
     steps = config.epochs * (len(dataset.train_labels) // config.batch_size)
     model = ResNet9(
         dataset.num_classes,
@@ -89,6 +90,7 @@ def build(config: Config, dataset: Dataset) -> Job:
         rngs=nnx.Rngs(config.seed),
     )
     mean, std = dataset.channel_statistics()
+    grey = round(255 * float(mean.mean()))  # about zero after normalisation
     apply, params, batch_stats = functional(
         model, preprocess=normalize(jnp.asarray(mean), jnp.asarray(std))
     )
@@ -98,10 +100,7 @@ def build(config: Config, dataset: Dataset) -> Job:
         images = random_crop(for_crop, images, padding=config.padding)
         if config.flip:
             images = random_flip(for_flip, images)
-        # Of uint8 images: the mean colour, which normalisation makes zero.
-        return cutout(
-            for_cutout, images, size=config.cutout, fill=255 * float(mean.mean())
-        )
+        return cutout(for_cutout, images, size=config.cutout, fill=grey)
 
     def loss(logits: Array, labels: Array) -> Array:
         return cross_entropy(logits, labels, label_smoothing=config.label_smoothing)

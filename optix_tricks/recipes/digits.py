@@ -17,7 +17,7 @@ from jaxtyping import Array, Key
 import optix_tricks as ot
 from optix_tricks.augment import random_crop
 from optix_tricks.losses import cross_entropy
-from optix_tricks.recipes._claim import Claim
+from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.loop import Job
@@ -59,7 +59,7 @@ class Config:
 def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """Return the recipe's chain."""
     warmup = round(config.warmup_fraction * steps)
-    fall = linear_schedule(config.learning_rate, 0.0, steps - warmup)
+    fall = linear_schedule(config.learning_rate, 0.0, max(steps - warmup, 1))
     return optax.chain(
         ot.add_decayed_weights(config.weight_decay, mask=ot.no_bias_or_norm),
         ot.sgd(
@@ -72,6 +72,7 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
+    check_config(config, dataset)
     steps = config.epochs * (len(dataset.train_labels) // config.batch_size)
     model = ResNet9(
         dataset.num_classes,

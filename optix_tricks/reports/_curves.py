@@ -32,15 +32,20 @@ def extra_columns(run: Run) -> list[str]:
     return sorted(set(run.train) - usual)
 
 
+def _changes(values: np.ndarray) -> bool:
+    seen = values[np.isfinite(values)]
+    return seen.size > 0 and bool((seen != seen[0]).any())
+
+
 def plot_curves(run: Run, *, dark: bool = False) -> Figure:
     """Draw loss, accuracy, learning rate and norms over the steps of `run`.
 
     The faint line is every row, the strong one its centred mean over
     `smoothing_window` rows; nan, and zero on a log axis, is a gap. Up to four further
-    train columns get a panel each. The learning rate is not smoothed. The loss axis is
-    logarithmic where the smoothed loss spans more than a factor 30; the axis of norms
-    ends at a thousandth of the median update/parameter, so that a learning rate that
-    ends at zero does not flatten the rest.
+    train columns get a panel each, if their values change. The learning rate is not
+    smoothed. The loss axis is logarithmic where the smoothed loss spans more than a
+    factor 30; the axis of norms ends at a thousandth of the median update/parameter, so
+    that a learning rate that ends at zero does not flatten the rest.
 
     Args:
         run: The run, finished or not.
@@ -50,7 +55,8 @@ def plot_curves(run: Run, *, dark: bool = False) -> Figure:
         A figure that no global state knows of, to be saved by `figure.savefig`.
     """
     theme = DARK if dark else LIGHT
-    extras = extra_columns(run)[:_EXTRA_PANELS]
+    changing = [name for name in extra_columns(run) if _changes(run.train[name])]
+    extras = changing[:_EXTRA_PANELS]
     panel_rows = 2 + (len(extras) + 1) // 2
     figure = Figure(
         figsize=(11, 3.5 * panel_rows),

@@ -6,7 +6,7 @@ takes 154 MB.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
+
+Series = dict[str, Float[Array, " steps"]]
 
 
 def epoch_order(
@@ -39,8 +41,8 @@ def epoch_order(
 
 
 def make_epoch(
-    step: Step, *, mode: Literal["auto", "scan", "loop"] = "auto"
-) -> Callable[..., tuple[TrainState, Metrics]]:
+    step: Step, *, mode: str = "auto"
+) -> Callable[..., tuple[TrainState, Series]]:
     """Build `epoch(state, data, order, *, on_step=None) -> (state, metrics)`.
 
     Args:
@@ -68,7 +70,7 @@ def make_epoch(
     @jax.jit
     def scanned(
         state: TrainState, data: Batch, order: Array
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[TrainState, Series]:
         return lax.scan(lambda s, index: gathered(s, data, index), state, order)
 
     def looped(
@@ -76,7 +78,7 @@ def make_epoch(
         data: Batch,
         order: Array,
         on_step: Callable[[int], None],
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[TrainState, Series]:
         rows: list[Metrics] = []
         for i in range(len(order)):
             state, metrics = one_step(state, data, order[i])
@@ -94,7 +96,7 @@ def make_epoch(
         order: Integer[Array, "steps batch"],
         *,
         on_step: Callable[[int], None] = lambda i: None,
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[TrainState, Series]:
         scan = mode == "scan" or (mode == "auto" and jax.default_backend() != "cpu")
         if not scan:
             return looped(state, data, order, on_step)

@@ -15,12 +15,17 @@ from tensorboardX import SummaryWriter
 from optix_tricks._tree import PyTree
 from optix_tricks.training.checkpoint import Checkpoints
 from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import epoch_order, make_epoch, make_evaluate
+from optix_tricks.training.epoch import (
+    Series,
+    epoch_order,
+    make_epoch,
+    make_evaluate,
+)
 from optix_tricks.training.progress import Progress
 from optix_tricks.training.resnet import count_parameters
 from optix_tricks.training.run_directory import RunDirectory, RunError, explained
 from optix_tricks.training.state import Apply, TrainState, create_state
-from optix_tricks.training.step import Augment, Batch, Metrics, make_train_step
+from optix_tricks.training.step import Augment, Batch, make_train_step
 
 
 class Job(NamedTuple):
@@ -137,7 +142,7 @@ def train(
     return state, result
 
 
-def _rows(metrics: Metrics, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
+def _rows(metrics: Series, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
     """A row a step, of Python numbers; steps count from 1."""
     columns = {name: np.asarray(x, float) for name, x in jax.device_get(metrics).items()}
     for i in range(steps):

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,7 +26,7 @@ class Progress:
             transient=True,
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         """Start the bar and print the head of the rows."""
         self.console.print(
             f"{'epoch':>7} {'train loss':>11} {'accuracy':>9} {'test loss':>10} "
@@ -40,12 +39,7 @@ class Progress:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Take the bar away."""
         self.bars.stop()
 

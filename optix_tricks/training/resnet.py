@@ -6,7 +6,7 @@ activations. Batch statistics are always gathered in float32.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +147,7 @@ class ResNet(nnx.Module):
         block: type[BasicBlock] | type[BottleneckBlock],
         width: int = 64,
         in_channels: int = 3,
-        stem: Literal["imagenet", "cifar"] = "imagenet",
+        stem: str = "imagenet",
         zero_init_last_gamma: bool = True,
         dtype: Any = jnp.float32,
         axis_name: str | None = None,

@@ -29,14 +29,22 @@ class RunError(RuntimeError):
 
 
 class RunDirectory:
-    """A run's directory, locked by this process until it ends.
+    """A run's directory, locked until it is closed or the process ends.
 
-    Make one with `start` or `reopen`.
+    Make one with `start` or `reopen`, and use it in a `with` statement.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._lock = _lock(path)
+
+    def __enter__(self) -> "RunDirectory":
+        """Return self."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Free the directory for others."""
+        self._lock.close()
 
     @classmethod
     def start(cls, path: Path, *, recipe: str, config: dict[str, Any]) -> "RunDirectory":

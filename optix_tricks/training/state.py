@@ -1,7 +1,7 @@
 """What a training step carries, and a flax.nnx model as a pure function of it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ class TrainState(NamedTuple):
     key: Key[Array, ""]  # never changes; each step folds its number in
 
 
+@runtime_checkable
 class Apply(Protocol):
     """A network as a pure function; see `functional`."""
 
@@ -82,8 +83,8 @@ def normalize(
     """Return a preprocessing of uint8 images: (images / 255 - mean) / std, float32."""
 
     def preprocess(images: Array) -> Array:
-        # One multiply-add: the constants fold.
-        return images.astype(jnp.float32) * (1 / (255 * std)) - mean / std
+        centre, scale = jnp.reshape(mean, (1, 1, 1, -1)), jnp.reshape(std, (1, 1, 1, -1))
+        return (images.astype(jnp.float32) / 255 - centre) / scale
 
     return preprocess
 

@@ -1,0 +1,130 @@
+"""Rules of the house, checked by reading the code."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import optix_tricks
+
+ROOT = Path(optix_tricks.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# A room may import the rooms of lower levels; siblings only themselves.
+LEVELS = {
+    "_checks": 0,
+    "_tree": 0,
+    "_packed": 1,
+    "_leafwise": 2,
+    "schedules": 3,
+    "transforms": 3,
+    "losses": 3,
+    "augment": 3,
+    "training": 4,
+    "recipes": 5,
+    "reports": 5,
+    "cli": 6,
+    "__main__": 7,
+}
+ALLOWED = {
+    "flax": {"training", "recipes"},
+    "tensorflow_datasets": {"training"},
+    "sklearn": {"training"},
+    "orbax": {"training"},
+    "tensorboardX": {"training"},
+    "rich": {"training", "cli"},
+    "matplotlib": {"reports"},
+    "tyro": {"cli"},
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_to_lower_rooms(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "optix_tricks" and len(parts) > 1 and parts[1] in LEVELS:
+            there = parts[1]
+            assert there == here or LEVELS[there] < LEVELS[here], f"{here} -> {there}"
+        elif parts[0] in ALLOWED:
+            assert here in ALLOWED[parts[0]], f"{here} imports {parts[0]}"
+        if parts[0] == "optax":
+            assert "_src" not in parts, "Optax's private modules change without notice"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short_and_no_grab_bags(path):
+    assert len(path.read_text().splitlines()) <= 300
+    assert path.stem not in ("utils", "common", "misc", "helpers")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_below_the_loop_prints_or_configures_jax(path):
+    if room(path) in ("cli", "reports"):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called != "print"
+            assert called != "jax.config.update"
+
+
+def test_importing_the_package_is_light():
+    heavy = ["flax", "tensorflow_datasets", "tensorflow", "grain", "matplotlib"]
+    heavy += ["sklearn", "tensorboardX", "orbax"]
+    code = (
+        "import sys, optix_tricks, optix_tricks.schedules, optix_tricks.losses\n"
+        "import optix_tricks.augment\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_training_from_arrays_needs_neither_tfds_nor_scikit_learn():
+    code = (
+        "import sys\n"
+        "for name in ('tensorflow_datasets', 'grain', 'sklearn', 'array_record'):\n"
+        "    sys.modules[name] = None\n"
+        "import optix_tricks.training.loop, optix_tricks.training.data\n"
+        "import optix_tricks.recipes\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_the_package_starts_no_backend():
+    code = (
+        "import optix_tricks, optix_tricks.augment, optix_tricks.schedules\n"
+        "from jax._src import xla_bridge\n"
+        "print(xla_bridge.backends_are_initialized())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_every_public_name_is_documented_with_an_example():
+    for name in optix_tricks.__all__:
+        doc = getattr(optix_tricks, name).__doc__
+        assert doc, name

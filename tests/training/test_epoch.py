@@ -1,0 +1,98 @@
+"""Epochs and evaluation over data on the device."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import optix_tricks as ot
+from optix_tricks.augment import random_flip
+from optix_tricks.losses import cross_entropy
+from optix_tricks.training.epoch import epoch_order, make_epoch, make_evaluate
+from optix_tricks.training.resnet import ResNet9
+from optix_tricks.training.state import create_state, functional
+from optix_tricks.training.step import Batch, compile_step, make_train_step
+
+
+@pytest.fixture(scope="module")
+def setting():
+    apply, params, stats = functional(
+        ResNet9(3, width=2, in_channels=1, rngs=nnx.Rngs(0)),
+        preprocess=lambda x: x.astype(jnp.float32) / 255,
+    )
+    tx = ot.sgd(0.1, momentum=0.9)
+    rng = np.random.default_rng(0)
+    data = Batch(
+        jnp.asarray(rng.integers(0, 256, (37, 8, 8, 1), np.uint8)),
+        jnp.asarray(rng.integers(0, 3, 37)),
+    )
+    step = make_train_step(apply, cross_entropy, tx, augment=random_flip)
+
+    def new_state():
+        copies = jax.tree.map(jnp.copy, (params, stats))
+        return create_state(*copies, tx, jax.random.key(1))
+
+    return apply, new_state, data, step
+
+
+def test_order_is_a_permutation_with_full_batches_fresh_each_epoch():
+    key = jax.random.key(0)
+    first, second = (np.asarray(epoch_order(key, e, 37, 8)) for e in (0, 1))
+    assert first.shape == (4, 8)
+    assert len(set(first.ravel())) == 32
+    assert (first >= 0).all()
+    assert (first < 37).all()
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, epoch_order(key, 0, 37, 8))
+
+
+def test_too_large_batch_is_named():
+    with pytest.raises(ValueError, match=r"batch_size must be at most .* 37, got 38"):
+        epoch_order(jax.random.key(0), 0, 37, 38)
+
+
+@pytest.mark.parametrize("mode", ["scan", "loop", "auto"])
+def test_every_mode_is_step_after_step(setting, mode):
+    _, new_state, data, step = setting
+    order = epoch_order(jax.random.key(2), 0, 37, 8)
+    compiled, by_hand, losses = compile_step(step), new_state(), []
+    for index in order:
+        by_hand, metrics = compiled(
+            by_hand, Batch(data.images[index], data.labels[index])
+        )
+        losses.append(float(metrics["loss"]))
+    seen = []
+    state, metrics = make_epoch(step, mode=mode)(
+        new_state(), data, order, on_step=seen.append
+    )
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    chex.assert_trees_all_close(state.params, by_hand.params, rtol=1e-4, atol=1e-6)
+    assert seen == ([3] if mode == "scan" else [0, 1, 2, 3])
+
+
+def test_unknown_mode_is_named(setting):
+    with pytest.raises(ValueError, match=r"mode must be .* got 'quick'"):
+        make_epoch(setting[3], mode="quick")
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 36, 37, 500])
+@pytest.mark.parametrize("flip", [False, True])
+def test_evaluation_is_exact_whatever_the_batch_size(setting, batch_size, flip):
+    apply, new_state, data, _ = setting
+    state = new_state()
+    evaluate = make_evaluate(apply, cross_entropy, batch_size=batch_size, flip=flip)
+    result = evaluate(state.params, state.batch_stats, data)
+    views = [data.images, data.images[:, :, ::-1]] if flip else [data.images]
+    logits = np.mean(
+        [apply(state.params, state.batch_stats, x, train=False)[0] for x in views],
+        axis=0,
+        dtype=np.float64,
+    )
+    labels = np.asarray(data.labels)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(37), labels]
+    assert result.size == 37
+    assert result.correct == (logits.argmax(axis=1) == labels).sum()
+    assert result.accuracy == result.correct / 37
+    assert result.loss == pytest.approx(losses.mean(), rel=1e-5)

@@ -1,0 +1,132 @@
+"""Networks: sizes against the literature, switches, pooling, dtypes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from optix_tricks.training import resnet
+from optix_tricks.training.state import functional
+
+
+def parameters(make, **options):
+    model = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0), **options))
+    return resnet.count_parameters(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "count"),
+    [
+        # torchvision's published counts.
+        (resnet.ResNet18, {"num_classes": 1000}, 11_689_512),
+        (resnet.ResNet34, {"num_classes": 1000}, 21_797_672),
+        (resnet.ResNet50, {"num_classes": 1000}, 25_557_032),
+        # weiaicunzai/pytorch-cifar100: 11.22 M and 23.7 M.
+        (resnet.ResNet18, {"num_classes": 100, "stem": "cifar"}, 11_220_132),
+        (resnet.ResNet50, {"num_classes": 100, "stem": "cifar"}, 23_705_252),
+        # Page: 6.57 M.
+        (resnet.ResNet9, {"num_classes": 10}, 6_573_120),
+    ],
+)
+def test_number_of_parameters_is_the_published_one(make, options, count):
+    assert parameters(make, **options) == count
+
+
+TINY = {"stages": (1, 1), "width": 4, "stem": "cifar", "num_classes": 3}
+
+
+@pytest.mark.parametrize("block", [resnet.BasicBlock, resnet.BottleneckBlock])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_shapes_and_float32_logits_in_bfloat16(block, stem):
+    options = TINY | {"stem": stem, "block": block, "dtype": jnp.bfloat16}
+    model = resnet.ResNet(**options, rngs=nnx.Rngs(0))
+    apply, params, stats = functional(model)
+    images = jnp.ones((2, 16, 16, 3), jnp.uint8)
+    logits, new_stats = apply(params, stats, images, train=True)
+    assert logits.shape == (2, 3)
+    assert logits.dtype == jnp.float32
+    for tree in (params, new_stats):
+        assert {x.dtype for x in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
+
+
+def test_stride_of_the_bottleneck_is_in_the_3x3():
+    model = resnet.ResNet(**TINY, block=resnet.BottleneckBlock, rngs=nnx.Rngs(0))
+    block = model.stage2_block1
+    strides = [getattr(block, f"conv{i}").conv.strides for i in (1, 2, 3)]
+    assert strides == [1, 2, 1]
+
+
+@pytest.mark.parametrize("block", [resnet.BasicBlock, resnet.BottleneckBlock])
+def test_zero_gamma_makes_every_block_the_identity_at_the_start(block):
+    x = jax.random.normal(jax.random.key(1), (2, 6, 6, 4 * block.expansion))
+    options = {"dtype": jnp.float32, "axis_name": None, "rngs": nnx.Rngs(0)}
+
+    def out(last_scale):
+        made = block(4 * block.expansion, 4, stride=1, last_scale=last_scale, **options)
+        return made(x, train=True)
+
+    np.testing.assert_array_equal(out(nnx.initializers.zeros), nnx.relu(x))
+    assert not np.allclose(out(nnx.initializers.ones), nnx.relu(x))
+
+
+def test_zero_gamma_is_a_switch():
+    def last_scale(**options):
+        model = resnet.ResNet(
+            **TINY, block=resnet.BasicBlock, rngs=nnx.Rngs(0), **options
+        )
+        return model.stage1_block1.conv2.norm.scale[...]
+
+    assert (last_scale() == 0).all()
+    assert (last_scale(zero_init_last_gamma=False) == 1).all()
+
+
+def test_bad_stem_is_named():
+    with pytest.raises(ValueError, match="stem must be 'imagenet' or 'cifar', got 'x'"):
+        resnet.ResNet(**(TINY | {"stem": "x"}), block=resnet.BasicBlock, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("size", [8, 9, 28, 32])
+def test_resnet9_takes_any_square_size(size):
+    model = resnet.ResNet9(10, width=2, in_channels=1, rngs=nnx.Rngs(0))
+    assert model(jnp.ones((2, size, size, 1)), train=False).shape == (2, 10)
+
+
+def test_images_too_small_for_resnet9_are_refused():
+    model = resnet.ResNet9(10, width=2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="at least 8x8 pixels"):
+        model(jnp.ones((2, 4, 4, 3)), train=False)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (1, 5, 7, 2)])
+def test_max_pool_is_flaxs_with_its_gradient(shape):
+    x = jax.random.normal(jax.random.key(0), shape)  # no ties
+
+    def theirs(x):
+        return nnx.max_pool(x, (2, 2), strides=(2, 2))
+
+    np.testing.assert_array_equal(resnet.max_pool_2x2(x), theirs(x))
+    gradients = [
+        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) ** 2))(x)
+        for pool in (resnet.max_pool_2x2, theirs)
+    ]
+    np.testing.assert_allclose(*gradients, rtol=1e-6)
+
+
+def test_a_constant_factor_on_a_normalised_kernel_changes_nothing():
+    model = resnet.ResNet9(10, width=2, rngs=nnx.Rngs(0))
+    apply, params, stats = functional(model)
+    images = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
+    logits, _ = apply(params, stats, images, train=True)
+    params["layer2"]["conv"]["kernel"] *= 8.0
+    scaled, _ = apply(params, stats, images, train=True)
+    np.testing.assert_allclose(scaled, logits, rtol=2e-3, atol=1e-4)
+
+
+def test_functional_refuses_other_variables():
+    class Dropping(nnx.Module):
+        def __init__(self, rngs):
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    with pytest.raises(ValueError, match=r"parameters and batch statistics, found Rng"):
+        functional(Dropping(nnx.Rngs(0)))

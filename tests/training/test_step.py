@@ -1,0 +1,251 @@
+"""The step: against NumPy in float64, and the same on one device and on eight."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import optix_tricks as ot
+from optix_tricks.augment import random_flip
+from optix_tricks.losses import cross_entropy
+from optix_tricks.training import resnet
+from optix_tricks.training.state import TrainState, create_state, functional, normalize
+from optix_tricks.training.step import (
+    Batch,
+    compile_step,
+    compile_step_on_devices,
+    compile_step_on_mesh,
+    make_train_step,
+)
+
+
+class Linear(nnx.Module):
+    """Softmax regression, whose step can be written down."""
+
+    def __init__(self, rngs):
+        self.head = nnx.Linear(12, 3, rngs=rngs)
+
+    def __call__(self, images, *, train):
+        return self.head(images.reshape(len(images), -1))
+
+
+def batches(n, size=16, shape=(2, 2, 3), classes=3):
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        yield Batch(
+            jnp.asarray(rng.normal(size=(size, *shape)), jnp.float32),
+            jnp.asarray(rng.integers(0, classes, size)),
+        )
+
+
+def test_three_steps_equal_softmax_regression_in_numpy():
+    apply, params, stats = functional(Linear(nnx.Rngs(0)))
+    w = np.asarray(params["head"]["kernel"], np.float64)
+    b = np.asarray(params["head"]["bias"], np.float64)
+    tx = optax.chain(
+        ot.add_decayed_weights(0.1, mask=ot.no_bias_or_norm), ot.sgd(0.5, momentum=0.9)
+    )
+    step = compile_step(make_train_step(apply, cross_entropy, tx))
+    state = create_state(params, stats, tx, jax.random.key(0))
+    vw, vb = np.zeros_like(w), np.zeros_like(b)
+    for batch in batches(3):
+        x = np.asarray(batch.images, np.float64).reshape(16, 12)
+        z = x @ w + b
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        y = np.eye(3)[np.asarray(batch.labels)]
+        gw, gb = x.T @ (p - y) / 16, (p - y).mean(axis=0)
+        vw, vb = 0.9 * vw + gw + 0.1 * w, 0.9 * vb + gb
+        norms = [
+            np.sqrt((gw**2).sum() + (gb**2).sum()),
+            0.5 * np.sqrt((vw**2).sum() + (vb**2).sum()),
+            np.sqrt((w**2).sum() + (b**2).sum()),
+        ]
+        w, b = w - 0.5 * vw, b - 0.5 * vb
+        state, metrics = step(state, batch)
+        assert metrics["loss"] == pytest.approx(-np.log(p[y == 1]).mean(), rel=1e-5)
+        assert metrics["accuracy"] == np.mean(
+            z.argmax(axis=1) == np.asarray(batch.labels)
+        )
+        assert [
+            metrics[f"{name}_norm"] for name in ("gradient", "update", "parameter")
+        ] == pytest.approx(norms, rel=1e-5)
+        assert metrics["learning_rate"] == 0.5
+        assert metrics["momentum"] == pytest.approx(0.9)
+    np.testing.assert_allclose(state.params["head"]["kernel"], w, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(state.params["head"]["bias"], b, rtol=2e-5, atol=1e-6)
+    assert state.step == 3
+
+
+def network(axis_name=None):
+    model = resnet.ResNet(
+        3,
+        stages=(1, 1),
+        block=resnet.BasicBlock,
+        width=8,
+        stem="cifar",
+        zero_init_last_gamma=False,
+        axis_name=axis_name,
+        rngs=nnx.Rngs(0),
+    )
+    return functional(model)
+
+
+def optimizer():
+    return optax.chain(
+        ot.clip_by_global_norm(1.0),
+        ot.add_decayed_weights(1e-3, mask=ot.no_bias_or_norm),
+        ot.sgd(lambda count: 0.1 / (1 + count), momentum=0.9, nesterov=True),
+    )
+
+
+IMAGES = {"size": 16, "shape": (8, 8, 3)}
+
+
+def train_alone(steps=3, **options):
+    apply, params, stats = network()
+    tx = optimizer()
+    state = create_state(params, stats, tx, jax.random.key(0))
+    step = compile_step(make_train_step(apply, cross_entropy, tx, **options))
+    for batch in batches(steps, **IMAGES):
+        state, metrics = step(state, batch)
+    return state, metrics
+
+
+def assert_same(state: TrainState, metrics, alone):
+    """Equal to rounding: sums over the batch are taken in another order."""
+    for ours, theirs in ((state.params, alone[0].params), (metrics, alone[1])):
+        chex.assert_trees_all_close(ours, theirs, rtol=2e-4, atol=2e-6)
+    chex.assert_trees_all_close(
+        state.batch_stats, alone[0].batch_stats, rtol=1e-5, atol=1e-6
+    )
+    assert state.step == alone[0].step
+
+
+@pytest.mark.parametrize("shard_state", [False, True])
+def test_a_mesh_of_eight_gives_the_step_of_one_device(shard_state):
+    apply, params, stats = network()
+    tx = optimizer()
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    step, state = compile_step_on_mesh(
+        make_train_step(apply, cross_entropy, tx),
+        mesh,
+        create_state(params, stats, tx, jax.random.key(0)),
+        shard_state=shard_state,
+    )
+    for batch in batches(3, **IMAGES):
+        state, metrics = step(state, batch)
+    kernel = state.params["stage1_block1"]["conv1"]["conv"]["kernel"]
+    trace = optax.tree.get(state.opt_state, "trace")
+    slot = trace["stage1_block1"]["conv1"]["conv"]["kernel"]
+    assert slot.sharding == kernel.sharding
+    assert kernel.sharding.is_fully_replicated != shard_state
+    assert_same(jax.device_get(state._replace(key=None)), metrics, train_alone())
+
+
+def test_pmap_over_eight_gives_the_step_of_one_device():
+    apply, params, stats = network(axis_name="devices")
+    tx = optimizer()
+    step, state = compile_step_on_devices(
+        make_train_step(apply, cross_entropy, tx, axis_name="devices"),
+        create_state(params, stats, tx, jax.random.key(0)),
+        axis_name="devices",
+    )
+    for batch in batches(3, **IMAGES):
+        split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
+        state, metrics = step(state, split)
+        jax.block_until_ready(state.params)
+    state, metrics = jax.device_get((state._replace(key=None), metrics))
+    for i in (0, 7):
+        assert_same(*jax.tree.map(lambda x, i=i: x[i], (state, metrics)), train_alone())
+
+
+def test_statistics_of_a_device_alone_would_be_noticed():
+    """Without the axis name each device normalises its two images by themselves."""
+    apply, params, stats = network()
+    tx = optimizer()
+    step, state = compile_step_on_devices(
+        make_train_step(apply, cross_entropy, tx, axis_name="devices"),
+        create_state(params, stats, tx, jax.random.key(0)),
+        axis_name="devices",
+    )
+    for batch in batches(3, **IMAGES):
+        split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
+        state, metrics = step(state, split)
+        jax.block_until_ready(state.params)
+    state, metrics = jax.device_get((state._replace(key=None), metrics))
+    with pytest.raises(AssertionError):
+        assert_same(*jax.tree.map(lambda x: x[0], (state, metrics)), train_alone())
+
+
+def test_augmentation_is_drawn_from_key_and_step_alone():
+    one = train_alone(augment=random_flip)
+    chex.assert_trees_all_equal(train_alone(augment=random_flip)[0].params, one[0].params)
+    kernel = one[0].params["stem"]["conv"]["kernel"]
+    assert not np.allclose(train_alone()[0].params["stem"]["conv"]["kernel"], kernel)
+
+
+def test_augmentation_is_the_same_on_a_mesh():
+    apply, params, stats = network()
+    tx = optimizer()
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    step, state = compile_step_on_mesh(
+        make_train_step(apply, cross_entropy, tx, augment=random_flip),
+        mesh,
+        create_state(params, stats, tx, jax.random.key(0)),
+    )
+    for batch in batches(3, **IMAGES):
+        state, metrics = step(state, batch)
+    alone = train_alone(augment=random_flip)
+    assert_same(jax.device_get(state._replace(key=None)), metrics, alone)
+
+
+def test_one_compilation_for_all_steps():
+    apply, params, stats = network()
+    tx = optimizer()
+    traces = []
+    plain = make_train_step(apply, cross_entropy, tx)
+
+    def counted(state, batch):
+        traces.append(1)
+        return plain(state, batch)
+
+    step = compile_step(counted)
+    state = create_state(params, stats, tx, jax.random.key(0))
+    for batch in batches(3, **IMAGES):
+        state, _ = step(state, batch)
+    assert len(traces) == 1
+
+
+def test_bfloat16_activations_follow_float32():
+    _, exact = train_alone()
+    model = resnet.ResNet(
+        3,
+        stages=(1, 1),
+        block=resnet.BasicBlock,
+        width=8,
+        stem="cifar",
+        zero_init_last_gamma=False,
+        dtype=jnp.bfloat16,
+        rngs=nnx.Rngs(0),
+    )
+    apply, params, stats = functional(model)
+    tx = optimizer()
+    state = create_state(params, stats, tx, jax.random.key(0))
+    step = compile_step(make_train_step(apply, cross_entropy, tx))
+    for batch in batches(3, **IMAGES):
+        state, metrics = step(state, batch)
+    assert float(metrics["loss"]) == pytest.approx(float(exact["loss"]), rel=0.03)
+    leaves = jax.tree.leaves((state.params, state.batch_stats))
+    assert {x.dtype for x in leaves} == {jnp.dtype("float32")}
+
+
+def test_normalize_is_the_formula():
+    images = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3) * 10
+    mean, std = np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.25, 2.0])
+    preprocess = normalize(jnp.asarray(mean), jnp.asarray(std))
+    np.testing.assert_allclose(
+        preprocess(jnp.asarray(images)), (images / 255 - mean) / std, rtol=1e-5, atol=1e-6
+    )
