@@ -44,6 +44,7 @@ docs: $(VENV)/installed-docs
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.optimizer_step
+	$(BIN)/python -m benchmarks.readme_table
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -39,8 +39,9 @@ class Layout(NamedTuple):
     dtypes: tuple[Any, ...]  # of the buffers
 
     def of_buffer(self, buffer: int) -> list[Segment]:
-        """The leaves of one buffer, in their order."""
-        return [s for s in self.segments if s.buffer == buffer]
+        """The leaves of one buffer, in the order in which they lie there."""
+        held = [s for s in self.segments if s.buffer == buffer]
+        return sorted(held, key=lambda s: (s.start, s.stop))
 
     def mask_buffers(self, mask: Mask | None) -> list[bool]:
         """One bool per buffer.
@@ -95,11 +96,12 @@ def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
         dict.fromkeys((jnp.dtype(x.dtype), f) for x, f in zip(leaves, flags, strict=True))
     )
     ends = [0] * len(groups)
-    segments = []
-    for leaf, flag in zip(leaves, flags, strict=True):
-        buffer = groups.index((jnp.dtype(leaf.dtype), flag))
-        segments.append(Segment(tuple(leaf.shape), buffer, ends[buffer]))
-        ends[buffer] = segments[-1].stop
+    segments: list[Any] = [None] * len(leaves)
+    # By size: layers of one size lie together, and their norms are one reduction.
+    for i in sorted(range(len(leaves)), key=lambda i: leaves[i].size):
+        buffer = groups.index((jnp.dtype(leaves[i].dtype), flags[i]))
+        segments[i] = Segment(tuple(leaves[i].shape), buffer, ends[buffer])
+        ends[buffer] = segments[i].stop
     layout = Layout(treedef, tuple(segments), tuple(dtype for dtype, _ in groups))
     return _fill(leaves, layout)
 
@@ -122,8 +124,11 @@ def pack_like(tree: PyTree, packed: Packed) -> Packed:
 
 
 def _fill(leaves: list[Array], layout: Layout) -> Packed:
+    placed = sorted(
+        zip(layout.segments, leaves, strict=True), key=lambda p: (p[0].start, p[0].stop)
+    )
     parts: list[list[Array]] = [[] for _ in layout.dtypes]
-    for leaf, segment in zip(leaves, layout.segments, strict=True):
+    for segment, leaf in placed:
         parts[segment.buffer].append(jnp.ravel(leaf))
     return Packed(tuple(jnp.concatenate(part) for part in parts), layout)
 
@@ -154,21 +159,25 @@ class SegmentedLeaf:
     """What a layer-wise rule asks of a packed buffer: its layers are segments."""
 
     def __init__(self, segments: list[Segment]):
-        self.sizes = [s.stop - s.start for s in segments]
+        sizes = [s.stop - s.start for s in segments]
+        self.runs = [(n, len(list(run))) for n, run in itertools.groupby(sizes)]
         self.shape = (len(segments),)
 
     def norm(self, x: Array) -> Array:
         """Euclidean norm of each layer: [layers]."""
-        bounds = [0, *itertools.accumulate(self.sizes)]
-        squares = jnp.square(widen(x))
-        return jnp.sqrt(
-            jnp.stack([jnp.sum(squares[a:b]) for a, b in itertools.pairwise(bounds)])
-        )
+        norms, start = [], 0
+        for size, layers in self.runs:
+            stop = start + size * layers
+            run = widen(x[start:stop]).reshape(layers, size)
+            norms.append(jnp.sqrt(jnp.sum(jnp.square(run), axis=1)))
+            start = stop
+        return jnp.concatenate(norms)
 
     def spread(self, per_layer: Array) -> Array:
         """Repeat each layer's number over its elements: [elements]."""
-        return jnp.repeat(
-            per_layer,
-            jnp.array(self.sizes),
-            total_repeat_length=sum(self.sizes),
-        )
+        parts, first = [], 0
+        for size, layers in self.runs:
+            column = per_layer[first : first + layers, None]
+            parts.append(jnp.broadcast_to(column, (layers, size)).ravel())
+            first += layers
+        return jnp.concatenate(parts)

@@ -94,8 +94,9 @@ def resolve_mask(mask: Mask | None, tree: PyTree) -> list[bool]:
             f"it), or a function that returns one: {error}"
         ) from error
     flags = jax.tree.leaves(full, is_leaf=is_none)
-    for flag in flags:
-        if flag is not None and not isinstance(flag, bool) and jnp.ndim(flag) != 0:
+    for flag, x in zip(flags, leaves, strict=True):
+        is_bool = isinstance(flag, bool) or getattr(flag, "dtype", "") == "bool"
+        if x is not None and not (is_bool and jnp.ndim(flag) == 0):
             raise ValueError(f"mask must hold True or False, got {flag!r}.")
     return [bool(flag) for flag in flags]
 

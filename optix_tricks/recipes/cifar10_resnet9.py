@@ -27,9 +27,10 @@ from optix_tricks.training.resnet import ResNet9
 from optix_tricks.training.state import functional, normalize
 
 CLAIM = Claim(
-    result="TBD",
+    result="89.8 % with --width 16 --batch-size 256 --cutout 0, one seed; "
+    "width 64 not yet measured",
     source="Page, How to train your ResNet, 2018 (dawn.py)",
-    cost="TBD",
+    cost="1,334 s of training on two shared CPU cores at width 16",
 )
 
 

@@ -221,7 +221,7 @@ def test_adamw_without_parameters_is_refused():
 
 
 def test_a_wrong_state_dtype_is_refused():
-    with pytest.raises(ValueError, match="state_dtype must be.*int32"):
+    with pytest.raises(ValueError, match=r"state_dtype must be.*int32"):
         ot.adam(0.1, state_dtype=jnp.int32)
 
 

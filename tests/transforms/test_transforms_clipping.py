@@ -147,9 +147,9 @@ def test_bounds_are_never_exceeded_by_more_than_a_rounding(g, bound):
 @hypothesis.given(g=gradients, bound=bounds)
 def test_directions_are_kept_and_nothing_grows(g, bound):
     _, by_layer, together = all_three(g, bound)
-    for u, x in [(by_layer["a"], g[:2]), (by_layer["b"], g[2:])] + [
-        (np.concatenate([*together.values()]), g)
-    ]:
+    pairs = [(by_layer["a"], g[:2]), (by_layer["b"], g[2:])]
+    pairs.append((np.concatenate([*together.values()]), g))
+    for u, x in pairs:
         u, x = np.asarray(u, np.float64), np.asarray(x, np.float64)
         assert np.linalg.norm(u) <= np.linalg.norm(x) * (1 + 1e-6)
         cross = np.outer(u, x) - np.outer(x, u)

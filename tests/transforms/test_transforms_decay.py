@@ -147,7 +147,7 @@ def test_a_decay_out_of_range_is_refused_by_name(make, name, value):
 @pytest.mark.parametrize(("make", "name"), MAKERS)
 def test_missing_parameters_are_refused(make, name):
     tx = make(0.1)
-    with pytest.raises(ValueError, match="params must be given.*DecayState"):
+    with pytest.raises(ValueError, match=r"params must be given.*DecayState"):
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
 
 

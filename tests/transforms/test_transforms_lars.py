@@ -198,12 +198,12 @@ def test_a_negative_rate_is_refused():
 
 def test_missing_parameters_are_refused():
     tx = ot.lars(0.1)
-    with pytest.raises(ValueError, match="params must be given.*ScaleByLarsState"):
+    with pytest.raises(ValueError, match=r"params must be given.*ScaleByLarsState"):
         tx.update(jnp.ones((2, 2)), tx.init(jnp.ones((2, 2))))
 
 
 def test_a_wrong_state_dtype_is_refused():
-    with pytest.raises(ValueError, match="state_dtype must be.*float16"):
+    with pytest.raises(ValueError, match=r"state_dtype must be.*float16"):
         ot.lars(0.1, state_dtype=jnp.float16)
 
 

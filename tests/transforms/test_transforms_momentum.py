@@ -182,9 +182,9 @@ def test_a_negative_rate_is_refused():
 
 @pytest.mark.parametrize("make", [ot.trace, ot.ema])
 def test_a_state_dtype_that_cannot_hold_an_average_is_refused(make):
-    with pytest.raises(ValueError, match="state_dtype must be.*int8"):
+    with pytest.raises(ValueError, match=r"state_dtype must be.*int8"):
         make(0.9, state_dtype=jnp.int8)
-    with pytest.raises(ValueError, match="state_dtype must be.*float16"):
+    with pytest.raises(ValueError, match=r"state_dtype must be.*float16"):
         make(0.9, state_dtype=jnp.float16)
 
 

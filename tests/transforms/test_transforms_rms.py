@@ -230,7 +230,7 @@ def test_rmsprop_refuses_arguments_out_of_range_by_name(name, value):
 
 @pytest.mark.parametrize("make", [ot.scale_by_rms, ot.scale_by_stddev])
 def test_a_wrong_state_dtype_is_refused(make):
-    with pytest.raises(ValueError, match="state_dtype must be.*float16"):
+    with pytest.raises(ValueError, match=r"state_dtype must be.*float16"):
         make(state_dtype=jnp.float16)
 
 
