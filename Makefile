@@ -16,18 +16,18 @@ train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
 
 test: lint types
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n 2 --durations=10
 	@$(MAKE) --no-print-directory test-newer
 
 test-all: lint types
-	$(BIN)/python -m pytest --durations=20 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --durations=20 -m "slow or not slow"
 	@$(MAKE) --no-print-directory test-newer
 
 # The contract and the training step once more, on the newest Python and JAX at hand.
 test-newer:
 ifneq ($(NEWER),)
 	@$(MAKE) --no-print-directory $(VENV)-newer/installed-test VENV=$(VENV)-newer PYTHON=$(NEWER)
-	$(VENV)-newer/bin/python -m pytest tests/test_contract.py tests/transforms tests/training
+	$(VENV)-newer/bin/python -m pytest -n 2 tests/test_contract.py tests/training
 else
 	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
 endif

@@ -79,10 +79,11 @@ def leafwise(
             )
             for name, value in slots.items()
         }
+        count = jnp.zeros((), jnp.int32)
         return state(
-            count=jnp.zeros((), jnp.int32),
+            count=count,
             hyperparams={
-                name: _scalar(value(0) if callable(value) else value)
+                name: _scalar(value(count) if callable(value) else value)
                 for name, value in hyperparams.items()
             },
             **trees,
@@ -171,7 +172,8 @@ def _as_array(x: Any) -> Any:
 
 def _scalar(value: Any) -> Array:
     """A strongly typed scalar of JAX's default float dtype, never a parameter's."""
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    # A copy: the caller's array must outlive a donated state.
+    return jnp.array(value, dtype=jnp.result_type(float))
 
 
 def _current(given: ScalarOrSchedule, kept: Array, count: Array) -> Array:
@@ -184,7 +186,7 @@ def _current(given: ScalarOrSchedule, kept: Array, count: Array) -> Array:
     """
     if callable(given):
         return _scalar(given(count))
-    return _scalar(given) if isinstance(given, jax.Array) else _scalar(kept)
+    return _scalar(given) if isinstance(given, jax.Array) else kept
 
 
 def _store(x: Array, dtype: Any, count: Array) -> Array:
@@ -204,15 +206,18 @@ def _store(x: Array, dtype: Any, count: Array) -> Array:
     rounded = lax.bitcast_convert_type(
         (bits + dither) & jnp.uint32(0xFFFF0000), jnp.float32
     )
+    # The difference is exact; held fixed, so that derivatives pass the rounding.
+    rounded = x + lax.stop_gradient(rounded - x)
     return jnp.where(jnp.isfinite(x), rounded, x).astype(dtype)
 
 
 def _check_state_dtype(dtype: Any) -> None:
-    if dtype is not None and jnp.dtype(dtype) not in (
-        jnp.dtype(jnp.bfloat16),
-        jnp.dtype(jnp.float32),
-        jnp.dtype(jnp.float64),
-    ):
+    allowed = ("bfloat16", "float32", "float64")
+    try:
+        known = dtype is None or jnp.dtype(dtype).name in allowed
+    except TypeError:
+        known = False
+    if not known:
         raise ValueError(
             f"state_dtype must be None, bfloat16, float32 or float64, got {dtype!r}."
         )

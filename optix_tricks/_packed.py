@@ -15,7 +15,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optix_tricks._tree import Mask, PyTree, no_bias_or_norm, resolve_mask, widen
+from optix_tricks._tree import (
+    Mask,
+    PyTree,
+    is_none,
+    no_bias_or_norm,
+    resolve_mask,
+    widen,
+)
 
 
 class Segment(NamedTuple):
@@ -49,9 +56,7 @@ class Layout(NamedTuple):
         Raises:
           ValueError: if the mask divides a buffer.
         """
-        shapes = [
-            jax.ShapeDtypeStruct(s.shape, self.dtypes[s.buffer]) for s in self.segments
-        ]
+        shapes = [jax.ShapeDtypeStruct(s.shape, jnp.float32) for s in self.segments]
         flags = resolve_mask(mask, self.treedef.unflatten(shapes))
         groups: list[set[bool]] = [set() for _ in self.dtypes]
         for segment, flag in zip(self.segments, flags, strict=True):
@@ -64,7 +69,7 @@ class Layout(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Packed:
     """A tree of arrays as flat buffers; itself a tree, whose leaves are the buffers."""
 
@@ -74,6 +79,10 @@ class Packed:
 
 def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
     """Lay the arrays of `tree` end to end in one buffer per dtype and mask value.
+
+    Helps with hundreds of small arrays; layer-wise rules (`lars`) on a few large layers
+    are faster as a tree. Masks and wrappers of Optax see the flat buffers: use the `mask`
+    of our transformations instead.
 
     Args:
       tree: arrays of any shapes and dtypes.
@@ -91,7 +100,10 @@ def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
       (2, 3)
     """
     leaves, treedef = jax.tree.flatten(tree)
-    flags = resolve_mask(mask, tree)
+    shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in leaves]
+    flags = resolve_mask(mask, treedef.unflatten(shapes))
+    held = jax.tree.leaves(tree, is_leaf=is_none)
+    flags = [flag for flag, x in zip(flags, held, strict=True) if x is not None]
     groups = list(
         dict.fromkeys((jnp.dtype(x.dtype), f) for x, f in zip(leaves, flags, strict=True))
     )

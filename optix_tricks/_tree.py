@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 PyTree = Any
 Mask = PyTree | Callable[[PyTree], PyTree]
 
-NOT_DECAYED = frozenset({"bias", "b", "scale", "gamma", "beta"})
+NOT_DECAYED = frozenset({"bias", "scale", "gamma", "beta"})
 
 
 def is_none(x: Any) -> bool:
@@ -53,13 +53,20 @@ def mask_by_rank(min_rank: int) -> Callable[[PyTree], PyTree]:
 def no_bias_or_norm(tree: PyTree) -> PyTree:
     """Mask out biases and the scales and shifts of normalisation layers.
 
-    False for every array of fewer than two axes and for every leaf called `bias`, `b`,
+    False for every array of fewer than two axes and for every leaf called `bias`,
     `scale`, `gamma` or `beta`; True for the rest: kernels and embeddings. The usual
     mask of weight decay and of layer-wise rates (Goyal et al., 2017; He et al., 2018).
 
     >>> no_bias_or_norm({"conv": jnp.ones((3, 3, 1, 8)), "norm": {"scale": jnp.ones(8)}})
     {'conv': True, 'norm': {'scale': False}}
     """
+    if jax.tree_util.all_leaves([tree]) and jnp.issubdtype(
+        jnp.result_type(tree), jnp.integer
+    ):
+        raise ValueError(
+            "no_bias_or_norm is a mask and was called as a schedule: name `mask` in "
+            "static_args of optax.inject_hyperparams."
+        )
     return jax.tree_util.tree_map_with_path(
         lambda path, x: (
             jnp.ndim(x) >= 2 and path_name(path[-1:]).lower() not in NOT_DECAYED

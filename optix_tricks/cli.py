@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
         _dispatch(argv)
     except UsageError as error:
         _fail(error, 2, argv)
-    except KeyboardInterrupt:
-        print("stopped; continue with: optix-tricks train --resume RUN", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"stopped{stop}", file=sys.stderr)
         sys.exit(130)
     except (RuntimeError, ValueError, OSError) as error:
         _fail(error, 1, argv)
@@ -189,7 +189,11 @@ def _run(
             f"run directory {run.path}",
             highlight=False,
         )
-        _, result = train(job, dataset, run, resume=resume)
+        try:
+            _, result = train(job, dataset, run, resume=resume)
+        except KeyboardInterrupt as stop:
+            way_out = f"; continue with: optix-tricks train --resume {run.path}"
+            raise KeyboardInterrupt(way_out) from stop
     page = write_report(run.path)
     table = Table(show_header=False)
     table.add_row("test accuracy", f"[bold]{result.test_accuracy:.2%}")

@@ -1,5 +1,6 @@
 """Saving and restoring a training state with Orbax."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,13 @@ import jax
 import orbax.checkpoint as ocp
 
 from optix_tricks._tree import PyTree, path_name
+from optix_tricks.training.run_directory import explained
 from optix_tricks.training.state import TrainState
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what asyncio says of each further writer once the disk is full."""
+    return "No space left" not in str(record.exc_info and record.exc_info[1])
 
 
 class CheckpointError(RuntimeError):
@@ -27,6 +34,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, *, keep: int = 2):
         self.directory = directory.absolute()
+        logging.getLogger("asyncio").addFilter(_is_news)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -40,12 +48,14 @@ class Checkpoints:
 
     def __exit__(self, *error: object) -> None:
         """Wait for what is being written."""
-        self._manager.close()
+        with explained(self.directory.parent):
+            self._manager.close()
 
     def save(self, epoch: int, state: TrainState) -> None:
         """Begin to write the state after `epoch` epochs; copies it first."""
         args = ocp.args.StandardSave(_arrays(state))
-        self._manager.save(epoch, args=args, force=True)
+        with explained(self.directory.parent):
+            self._manager.save(epoch, args=args, force=True)
 
     def latest_epoch(self) -> int:
         """The number of epochs of the newest complete checkpoint.

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
-from tensorboardX import SummaryWriter
 
 from optix_tricks._tree import PyTree
 from optix_tricks.training.checkpoint import Checkpoints
@@ -21,6 +20,7 @@ from optix_tricks.training.epoch import (
     make_epoch,
     make_evaluate,
 )
+from optix_tricks.training.events import EventFile
 from optix_tricks.training.progress import Progress
 from optix_tricks.training.resnet import count_parameters
 from optix_tricks.training.run_directory import RunDirectory, RunError, explained
@@ -97,7 +97,8 @@ def train(
             rows = run.cut_metrics(done * steps)
             seconds = next((r["seconds"] for r in rows[::-1] if r["kind"] == "test"), 0.0)
         with (
-            _events(run.path, done * steps) as events,
+            explained(run.path),
+            EventFile(run.path / "tensorboard", from_step=done * steps + 1) as events,
             Progress(job.epochs, steps, job.batch_size) as progress,
         ):
             for number in range(done, job.epochs):
@@ -125,8 +126,7 @@ def train(
                 progress.end_epoch(number, rows, test_row)
                 last = number + 1 == job.epochs
                 if last or (number + 1) % job.checkpoint_every == 0:
-                    with explained(run.path):
-                        checkpoints.save(number + 1, state)
+                    checkpoints.save(number + 1, state)
         tested = final(state.params, state.batch_stats, test_data)
     result = Result(
         test_accuracy=tested.accuracy,
@@ -151,19 +151,10 @@ def _rows(metrics: Series, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
         yield row | {name: float(column[i]) for name, column in columns.items()}
 
 
-def _record(run: RunDirectory, events: SummaryWriter, rows: list[dict[str, Any]]) -> None:
+def _record(run: RunDirectory, events: EventFile, rows: list[dict[str, Any]]) -> None:
     run.append_metrics(rows)
     with explained(run.path):
-        for row in rows:
-            for name, x in row.items():
-                if name not in ("kind", "step", "epoch"):
-                    events.add_scalar(f"{row['kind']}/{name}", x, row["step"])
-        events.flush()
-
-
-def _events(path: Path, from_step: int) -> SummaryWriter:
-    with explained(path):
-        return SummaryWriter(str(path / "tensorboard"), purge_step=from_step + 1)
+        events.add(rows)
 
 
 def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:

@@ -146,16 +146,21 @@ def environment() -> dict[str, Any]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one sentence."""
+    """Turn an error of the file system, Orbax's wrapping included, into one sentence."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise RunError(
                 f"no space left on the disk of {path}: free some and continue with "
                 f"--resume {path}; what was written before is kept."
             ) from error
-        raise RunError(f"cannot write to {path}: {error.strerror or error}.") from error
+        if isinstance(error, OSError):
+            raise RunError(
+                f"cannot write to {path}: {error.strerror or error}."
+            ) from error
+        raise
 
 
 def _lock(path: Path) -> Any:

@@ -10,6 +10,7 @@ from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._leafwise import ScalarOrSchedule, leafwise
 from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._chain import chain_in_float32
 from optix_tricks.transforms._decay import add_decayed_weights
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 
@@ -158,9 +159,7 @@ def adam(
     scale = scale_by_adam(
         b1, b2, eps=eps, eps_root=eps_root, nesterov=nesterov, state_dtype=state_dtype
     )
-    return optax.with_extra_args_support(
-        optax.chain(scale, scale_by_learning_rate(learning_rate))
-    )
+    return chain_in_float32(scale, scale_by_learning_rate(learning_rate))
 
 
 def adamw(
@@ -209,10 +208,8 @@ def adamw(
     scale = scale_by_adam(
         b1, b2, eps=eps, eps_root=eps_root, nesterov=nesterov, state_dtype=state_dtype
     )
-    return optax.with_extra_args_support(
-        optax.chain(
-            scale,
-            add_decayed_weights(weight_decay, mask=mask),
-            scale_by_learning_rate(learning_rate),
-        )
+    return chain_in_float32(
+        scale,
+        add_decayed_weights(weight_decay, mask=mask),
+        scale_by_learning_rate(learning_rate),
     )

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_nonnegative, check_positive
+from optix_tricks._checks import check_decay, check_nonnegative, check_positive
 from optix_tricks._leafwise import PER_LAYER, ScalarOrSchedule, leafwise
 from optix_tricks._tree import Mask, PyTree, no_bias_or_norm
+from optix_tricks.transforms._chain import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
 
@@ -42,7 +43,7 @@ def scale_by_lars(
     of the sum; the two agree at :math:`\lambda = 0`. Where :math:`|w_l|` or
     :math:`|g_l|` is zero the ratio is :math:`\kappa`, so that a layer initialised to
     zero neither stands still nor takes the step :math:`1/\kappa` times as long that a
-    ratio of 1 would mean.
+    ratio of 1 would mean. A norm that is NaN or infinite makes that layer NaN.
 
     Args:
       trust_coefficient: :math:`\kappa` > 0.
@@ -86,6 +87,7 @@ def scale_by_lars(
         ratio = w_norm / (g_norm + weight_decay * w_norm + eps)
         usable = (w_norm != 0) & (g_norm != 0)  # holds for NaN, which must not pass as 0
         ratio = trust_coefficient * jnp.where(usable, ratio, 1.0)
+        ratio = jnp.where(jnp.isfinite(w_norm + g_norm), ratio, jnp.nan)
         return layer.spread(ratio) * (g + weight_decay * w), ratio
 
     return leafwise(
@@ -160,5 +162,6 @@ def lars(
         scale_by_learning_rate(learning_rate),
     ]
     if momentum is not None:
+        check_decay("momentum", momentum)
         links.append(trace(momentum, nesterov=nesterov, state_dtype=state_dtype))
-    return optax.with_extra_args_support(optax.chain(*links))
+    return chain_in_float32(*links)

@@ -33,8 +33,8 @@ def scale_by_learning_rate(
 
     Args:
       learning_rate: :math:`\eta`, a number, an array or a schedule. A number lives in
-        the state: `optax.tree.set(state, learning_rate=0.1)` changes it at once, without
-        a new compilation.
+        the state: `optax.tree.set(state, learning_rate=jnp.float32(0.1))` changes it
+        at once, without a new compilation. A state that was restored keeps its rate.
       flip_sign: False gives :math:`+\eta_t g`.
       mask: which leaves to scale; the others pass unchanged.
 

@@ -10,6 +10,7 @@ from optix_tricks._checks import check_decay, check_fraction
 from optix_tricks._leafwise import ScalarOrSchedule, leafwise
 from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._chain import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 
 
@@ -217,6 +218,7 @@ def sgd(
     """
     links = [scale_by_learning_rate(learning_rate)]
     if momentum is not None:
+        check_decay("momentum", momentum)
         accumulate = trace(
             momentum,
             nesterov=nesterov,
@@ -225,4 +227,4 @@ def sgd(
             state_dtype=state_dtype,
         )
         links.insert(0, accumulate)
-    return optax.with_extra_args_support(optax.chain(*links))
+    return chain_in_float32(*links)

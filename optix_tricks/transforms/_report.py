@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._tree import PyTree, path_name
@@ -18,7 +19,8 @@ def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
 
     Args:
       opt_state: the state of any chain, ours and Optax's links mixed.
-      per_layer: include numbers per layer, as `name/path/of/the/parameter`.
+      per_layer: include numbers per layer, as `name/path/of/the/parameter`; a packed
+        tree has none.
 
     Returns:
       Scalars by name. A name that stands in several links is prefixed by the link's
@@ -34,18 +36,23 @@ def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
       {'weight_decay': 0.5, 'learning_rate': 0.1}
     """
     found: list[tuple[str, str, Array]] = []
-    nodes = jax.tree_util.tree_flatten_with_path(opt_state, is_leaf=_says_something)[0]
-    for path, node in nodes:
-        if not _says_something(node):
-            continue
-        said = dict(node.hyperparams) | (node.report() if hasattr(node, "report") else {})
-        for name, value in said.items():
-            for sub, x in jax.tree_util.tree_flatten_with_path(value)[0]:
-                if per_layer or not sub:
-                    place = ".".join(path_name((key,)) for key in path)
-                    found.append(
-                        (place, "/".join(filter(None, [name, path_name(sub)])), x)
-                    )
+
+    def read(tree: PyTree, above: tuple) -> None:
+        nodes = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_says_something)[0]
+        for path, node in nodes:
+            if not _says_something(node):
+                continue
+            said = node.report() if hasattr(node, "report") else {}
+            place = ".".join(path_name((key,)) for key in above + path)
+            for name, value in (dict(node.hyperparams) | said).items():
+                for sub, x in jax.tree_util.tree_flatten_with_path(value)[0]:
+                    if jnp.ndim(x) == 0 and (per_layer or not sub):
+                        full = "/".join(filter(None, [name, path_name(sub)]))
+                        found.append((place, full, x))
+            if hasattr(node, "inner_state"):
+                read(node.inner_state, (*above, *path))
+
+    read(opt_state, ())
     times = Counter(name for _, name, _ in found)
     return {
         name if times[name] == 1 else f"{place}.{name}": x for place, name, x in found

@@ -10,6 +10,7 @@ from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._leafwise import ScalarOrSchedule, leafwise
 from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks.transforms._chain import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
 
@@ -231,8 +232,9 @@ def rmsprop(
     )
     links = [scale, scale_by_learning_rate(learning_rate)]
     if momentum is not None:
+        check_decay("momentum", momentum)
         links.append(trace(momentum, nesterov=nesterov, state_dtype=state_dtype))
-    return optax.with_extra_args_support(optax.chain(*links))
+    return chain_in_float32(*links)
 
 
 def _check(decay: Any, eps: Any, initial_scale: Any) -> None:

@@ -73,6 +73,7 @@ class Variants(chex.TestCase):
         with_jit=True,
         without_jit=True,
         with_device=True,
+        without_device=True,
         with_pmap=True,
     )
     @parameterized.named_parameters(
