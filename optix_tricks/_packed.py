@@ -101,7 +101,7 @@ def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
     """
     leaves, treedef = jax.tree.flatten(tree)
     shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in leaves]
-    flags = resolve_mask(mask, treedef.unflatten(shapes))
+    flags = resolve_mask(mask, jax.tree.unflatten(treedef, shapes))
     held = jax.tree.leaves(tree, is_leaf=is_none)
     flags = [flag for flag, x in zip(flags, held, strict=True) if x is not None]
     groups = list(
