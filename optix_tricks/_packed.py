@@ -92,7 +92,7 @@ def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
     Returns:
       A `Packed` with the elements of `tree`; one copy of the data.
 
-    Example:
+    Examples:
       >>> packed = pack({"w": jnp.ones((2, 3)), "v": jnp.zeros((4, 1)), "b": jnp.ones(3)})
       >>> [buffer.shape for buffer in packed.buffers]
       [(3,), (10,)]

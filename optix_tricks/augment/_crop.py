@@ -37,7 +37,7 @@ def random_crop(
             number of at least zero, `mode` is unknown, or the images are not larger
             than the padding that is to be reflected.
 
-    Example:
+    Examples:
         >>> image = jnp.arange(1, 10, dtype=jnp.uint8).reshape(1, 3, 3, 1)
         >>> crop = random_crop(jax.random.key(2), image, padding=1, mode="zero")
         >>> print(crop[0, :, :, 0])

@@ -39,7 +39,7 @@ def cutout(
         ValueError: if `images` have another rank or dtype, `size` is not a whole number
             of at least zero, or `fill` is not a value that uint8 images can take.
 
-    Example:
+    Examples:
         >>> image = jnp.ones((1, 4, 5, 1), jnp.uint8)
         >>> print(cutout(jax.random.key(0), image, size=3)[0, :, :, 0])
         [[0 0 1 1 1]

@@ -23,7 +23,7 @@ def random_flip(key: PRNGKeyArray, images: Images) -> Images:
     Raises:
         ValueError: if `images` have another rank or dtype.
 
-    Example:
+    Examples:
         >>> images = jnp.arange(12, dtype=jnp.uint8).reshape(4, 1, 3, 1)
         >>> print(random_flip(jax.random.key(0), images)[:, 0, :, 0])
         [[ 0  1  2]

@@ -40,7 +40,7 @@ def cross_entropy(
         ValueError: when traced, if a dtype or a shape is not one of these, or
             `label_smoothing` is not in [0, 1].
 
-    Example:
+    Examples:
         >>> logits = jnp.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
         >>> labels = jnp.array([0, 2])
         >>> print(*[f"{loss:.4f}" for loss in cross_entropy(logits, labels)])

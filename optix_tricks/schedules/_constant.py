@@ -25,7 +25,7 @@ def constant_schedule(value: ArrayLike) -> optax.Schedule:
     Raises:
         ValueError: if `value` is not a finite number or an array.
 
-    Example:
+    Examples:
         >>> schedule = constant_schedule(0.1)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 1, 10, 100, 1000)])
         0.1 0.1 0.1 0.1 0.1

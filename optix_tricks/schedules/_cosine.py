@@ -43,7 +43,7 @@ def cosine_decay_schedule(
         ValueError: if `decay_steps` is not a whole number of at least 1, `alpha` is
             negative or `exponent` is not positive.
 
-    Example:
+    Examples:
         >>> schedule = cosine_decay_schedule(1.0, decay_steps=100, alpha=0.1)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 50, 99, 100, 200)])
         1 0.55 0.1002 0.1 0.1

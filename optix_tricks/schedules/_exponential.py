@@ -46,7 +46,7 @@ def exponential_decay(
         ValueError: if a number of steps is not a whole number in its range, or
             `decay_rate` is not positive (Optax falls back to a constant).
 
-    Example:
+    Examples:
         >>> schedule = exponential_decay(1.0, 10, 0.5, end_value=0.1)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 5, 10, 20, 100)])
         1 0.7071 0.5 0.25 0.1

@@ -34,7 +34,7 @@ def join_schedules(
         ValueError: if a schedule is not a function, or `boundaries` is not one shorter
             than `schedules`, not in order, or not of whole numbers of at least zero.
 
-    Example:
+    Examples:
         >>> schedule = join_schedules([lambda t: 0.1 * t, lambda t: 1 - 0.1 * t], [10])
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 5, 9, 10, 15)])
         0 0.5 0.9 1 0.5

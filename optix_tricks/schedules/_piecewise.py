@@ -34,7 +34,7 @@ def piecewise_constant_schedule(
         ValueError: if a boundary is not a whole number of at least zero, or a scale is
             negative.
 
-    Example:
+    Examples:
         >>> schedule = piecewise_constant_schedule(1.0, {100: 0.1, 200: 0.5})
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 99, 100, 199, 200, 999)])
         1 1 0.1 0.1 0.05 0.05

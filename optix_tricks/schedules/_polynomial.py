@@ -37,7 +37,7 @@ def polynomial_schedule(
         ValueError: if a number of steps is not a whole number in its range (Optax falls
             back to a constant), or `power` is not positive.
 
-    Example:
+    Examples:
         >>> schedule = polynomial_schedule(1.0, 0.0, power=2, transition_steps=100)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 25, 50, 100, 200)])
         1 0.5625 0.25 0 0
@@ -84,7 +84,7 @@ def linear_schedule(
     Raises:
         ValueError: if a number of steps is not a whole number in its range.
 
-    Example:
+    Examples:
         >>> schedule = linear_schedule(1.0, 0.0, transition_steps=100)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 25, 50, 100, 200)])
         1 0.75 0.5 0 0

@@ -47,7 +47,7 @@ def warmup_schedule(
             number of at least zero, `kind` is unknown, or `init_value` is not positive
             for the exponential kind.
 
-    Example:
+    Examples:
         >>> decay = optax.cosine_decay_schedule(1.0, decay_steps=100)
         >>> schedule = warmup_schedule(decay, warmup_steps=10)
         >>> print(*[f"{schedule(t):.4g}" for t in (0, 1, 5, 10, 60, 110)])

@@ -1,6 +1,6 @@
 """Saving and restoring a training state with Orbax."""
 
-import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from optix_tricks._tree import PyTree, path_name
-from optix_tricks.training.run_directory import explained
+from optix_tricks.training.run_directory import RunError, explained
 from optix_tricks.training.state import TrainState
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Drop what asyncio says of each further writer once the disk is full."""
-    return "No space left" not in str(record.exc_info and record.exc_info[1])
 
 
 class CheckpointError(RuntimeError):
@@ -34,7 +29,6 @@ class Checkpoints:
 
     def __init__(self, directory: Path, *, keep: int = 2):
         self.directory = directory.absolute()
-        logging.getLogger("asyncio").addFilter(_is_news)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -52,9 +46,24 @@ class Checkpoints:
             self._manager.close()
 
     def save(self, epoch: int, state: TrainState) -> None:
-        """Begin to write the state after `epoch` epochs; copies it first."""
-        args = ocp.args.StandardSave(_arrays(state))
-        with explained(self.directory.parent):
+        """Begin to write the state after `epoch` epochs; copies it first.
+
+        Raises:
+          RunError: if the disk has no room for it.
+        """
+        arrays = _arrays(state)
+        run = self.directory.parent
+        # Asked before, as Orbax's writers each report a full disk at length.
+        needed = 2 * sum(x.nbytes for x in jax.tree.leaves(arrays)) + 2**20
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise RunError(
+                f"no space left on the disk of {run}: a checkpoint needs "
+                f"{needed / 2**20:.1f} MiB and {free / 2**20:.1f} are free; free some "
+                f"and continue with --resume {run}; what was written before is kept."
+            )
+        args = ocp.args.StandardSave(arrays)
+        with explained(run):
             self._manager.save(epoch, args=args, force=True)
 
     def latest_epoch(self) -> int:

@@ -64,7 +64,7 @@ def scale_by_adam(
     Raises:
       ValueError: if an argument is out of range.
 
-    Example:
+    Examples:
       >>> tx = scale_by_adam()
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -147,7 +147,7 @@ def adam(
     Returns:
       An optimiser; two slots.
 
-    Example:
+    Examples:
       >>> tx = adam(0.1)
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -195,7 +195,7 @@ def adamw(
     Returns:
       An optimiser; two slots. Its update needs the parameters.
 
-    Example:
+    Examples:
       >>> tx = adamw(0.1, weight_decay=0.5)
       >>> w = jnp.array([1.0, 2.0])
       >>> updates, _ = tx.update(jnp.ones(2), tx.init(w), w)

@@ -63,7 +63,7 @@ def clip(
     Raises:
       ValueError: if `max_delta` is not positive.
 
-    Example:
+    Examples:
       >>> tx = clip(1.0)
       >>> updates, _ = tx.update(jnp.array([0.5, -3.0]), tx.init(jnp.zeros(2)))
       >>> print(updates)
@@ -100,7 +100,7 @@ def clip_by_norm(
     Raises:
       ValueError: if `max_norm` is not positive.
 
-    Example:
+    Examples:
       >>> tx = clip_by_norm(1.0)
       >>> grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([0.6, 0.0])}
       >>> updates, state = tx.update(grads, tx.init(grads))
@@ -153,7 +153,7 @@ def clip_by_global_norm(
     Raises:
       ValueError: if `max_norm` is not positive.
 
-    Example:
+    Examples:
       >>> tx = clip_by_global_norm(1.0)
       >>> grads = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
       >>> updates, state = tx.update(grads, tx.init(grads))

@@ -43,7 +43,7 @@ def add_decayed_weights(
     Raises:
       ValueError: if `weight_decay` is negative, or the parameters are not given.
 
-    Example:
+    Examples:
       >>> tx = add_decayed_weights(0.5)
       >>> w = jnp.array([1.0, -2.0])
       >>> updates, _ = tx.update(jnp.zeros(2), tx.init(w), w)
@@ -90,7 +90,7 @@ def add_l1_decay(
     Raises:
       ValueError: if `l1_decay` is negative, or the parameters are not given.
 
-    Example:
+    Examples:
       >>> tx = add_l1_decay(0.1)
       >>> w = jnp.array([3.0, -0.5, 0.0])
       >>> updates, _ = tx.update(jnp.zeros(3), tx.init(w), w)

@@ -59,7 +59,7 @@ def scale_by_lars(
     Raises:
       ValueError: if an argument is out of range or the parameters are not given.
 
-    Example:
+    Examples:
       >>> tx = scale_by_lars(trust_coefficient=0.1)
       >>> w = jnp.array([[3.0, 4.0]])
       >>> updates, state = tx.update(jnp.array([[0.0, 2.0]]), tx.init(w), w)
@@ -141,7 +141,7 @@ def lars(
     Returns:
       An optimiser; one slot, or none. Its update needs the parameters.
 
-    Example:
+    Examples:
       >>> tx = lars(1.0, trust_coefficient=0.1)
       >>> w = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.zeros(1)}
       >>> grads = {"kernel": jnp.array([[0.0, 2.0]]), "bias": jnp.ones(1)}

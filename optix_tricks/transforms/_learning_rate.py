@@ -45,7 +45,7 @@ def scale_by_learning_rate(
     Raises:
       ValueError: if the rate is negative.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> tx = scale_by_learning_rate(lambda count: 0.1 / (1 + count))
       >>> state = tx.init(jnp.zeros(2))

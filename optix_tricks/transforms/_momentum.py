@@ -54,7 +54,7 @@ def trace(
     Raises:
       ValueError: if `decay` or `dampening` is out of range, or Nesterov is dampened.
 
-    Example:
+    Examples:
       >>> tx = trace(0.9)
       >>> state = tx.init(jnp.zeros(1))
       >>> for _ in range(3):
@@ -139,7 +139,7 @@ def ema(
     Raises:
       ValueError: if `decay` is out of range.
 
-    Example:
+    Examples:
       >>> tx = ema(0.5)
       >>> state = tx.init(jnp.zeros(1))
       >>> for g in (1.0, 4.0):
@@ -203,7 +203,7 @@ def sgd(
     Returns:
       An optimiser; no slot, or one.
 
-    Example:
+    Examples:
       >>> tx = sgd(0.1, momentum=0.9)
       >>> w, state = jnp.ones(1), tx.init(jnp.ones(1))
       >>> for _ in range(2):

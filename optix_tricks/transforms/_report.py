@@ -26,7 +26,7 @@ def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
       Scalars by name. A name that stands in several links is prefixed by the link's
       place in the state: `0.decay`, `2.decay`.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> from optix_tricks import add_decayed_weights, sgd
       >>> tx = optax.chain(add_decayed_weights(0.5), sgd(0.1))

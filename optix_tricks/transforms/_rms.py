@@ -67,7 +67,7 @@ def scale_by_rms(
     Raises:
       ValueError: if `decay`, `eps` or `initial_scale` is out of range.
 
-    Example:
+    Examples:
       >>> tx = scale_by_rms(0.75)
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates)
@@ -137,7 +137,7 @@ def scale_by_stddev(
     Raises:
       ValueError: if `decay`, `eps` or `initial_scale` is out of range.
 
-    Example:
+    Examples:
       >>> tx = scale_by_stddev(0.5)
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates)
@@ -212,7 +212,7 @@ def rmsprop(
     Returns:
       An optimiser; one to three slots.
 
-    Example:
+    Examples:
       >>> tx = rmsprop(1.0, decay=0.99, eps_in_sqrt=False)
       >>> updates, _ = tx.update(jnp.array([1.0, -4.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))

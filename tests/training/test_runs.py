@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from optix_tricks.recipes import cifar10_resnet9, digits
-from optix_tricks.training import run_directory
+from optix_tricks.training import checkpoint, run_directory
 from optix_tricks.training.checkpoint import CheckpointError, Checkpoints
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.loop import train
@@ -201,6 +201,16 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
         with pytest.raises(RunError, match=r"no space left .* with --resume"):
             run.append_metrics([second])
         assert run.read_metrics()[0] == first
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
+    usage = checkpoint.shutil.disk_usage(tmp_path)
+    small = usage._replace(free=1000)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: small)
+    with pytest.raises(RunError, match=r"a checkpoint needs .* MiB and 0\.0 are free"):
+        run_whole(tmp_path / "run")
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["kind"] == "test"
 
 
 def test_an_unwritable_place_is_one_sentence(tmp_path):
