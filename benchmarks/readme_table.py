@@ -1,9 +1,8 @@
 """Write the measured tables into README.md, from benchmarks/results/.
 
-python -m benchmarks.readme_table [--check]
+python -m benchmarks.readme_table
 """
 
-import argparse
 import json
 import re
 from pathlib import Path
@@ -50,13 +49,7 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if README is stale")
-    check = parser.parse_args().check
-    text = README.read_text()
-    if check and text != filled(text):
-        raise SystemExit("README.md is stale: run python -m benchmarks.readme_table")
-    README.write_text(filled(text))
+    README.write_text(filled(README.read_text()))
 
 
 if __name__ == "__main__":

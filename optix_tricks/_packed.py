@@ -21,7 +21,6 @@ from optix_tricks._tree import (
     is_none,
     no_bias_or_norm,
     resolve_mask,
-    widen,
 )
 
 
@@ -180,7 +179,7 @@ class SegmentedLeaf:
         norms, start = [], 0
         for size, layers in self.runs:
             stop = start + size * layers
-            run = widen(x[start:stop]).reshape(layers, size)
+            run = x[start:stop].reshape(layers, size)
             norms.append(jnp.sqrt(jnp.sum(jnp.square(run), axis=1)))
             start = stop
         return jnp.concatenate(norms)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import optix_tricks
+from benchmarks import readme_table
 from optix_tricks import augment, losses, schedules
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,11 @@ def test_every_public_name_is_in_the_reference(room):
     pages = "".join(p.read_text() for p in (ROOT / "docs" / "api").glob("*.md"))
     for name in room.__all__:
         assert f"::: {room.__name__}.{name}\n" in pages, name
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results():
+    readme = (ROOT / "README.md").read_text()
+    assert readme == readme_table.filled(readme)
 
 
 def test_links_between_pages_lead_somewhere():

@@ -9,6 +9,7 @@ from optix_tricks._checks import (
     check_nonnegative,
 )
 from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.epoch import steps_per_epoch
 
 
 class Claim(NamedTuple):
@@ -26,14 +27,9 @@ def check_config(config: Any, dataset: Dataset) -> None:
       config: with the fields that all recipes share.
       dataset: to be trained on.
     """
-    for name in ("width", "epochs", "batch_size"):
+    for name in ("width", "epochs"):
         check_count(name, getattr(config, name), minimum=1)
-    size = len(dataset.train_labels)
-    if config.batch_size > size:
-        raise ValueError(
-            f"batch_size must be at most the number of training images, {size}, "
-            f"got {config.batch_size}."
-        )
+    steps_per_epoch(len(dataset.train_labels), config.batch_size)
     for name in ("learning_rate", "weight_decay"):
         check_nonnegative(name, getattr(config, name))
     check_decay("momentum", config.momentum)

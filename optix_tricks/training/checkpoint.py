@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from optix_tricks._tree import PyTree, path_name
-from optix_tricks.training.run_directory import RunError, explained
+from optix_tricks.training.run_directory import explained, no_space
 from optix_tricks.training.state import TrainState
 
 
@@ -57,11 +57,8 @@ class Checkpoints:
         needed = 2 * sum(x.nbytes for x in jax.tree.leaves(arrays)) + 2**20
         free = shutil.disk_usage(self.directory).free
         if free < needed:
-            raise RunError(
-                f"no space left on the disk of {run}: a checkpoint needs "
-                f"{needed / 2**20:.1f} MiB and {free / 2**20:.1f} are free; free some "
-                f"and continue with --resume {run}; what was written before is kept."
-            )
+            sizes = f"{needed / 2**20:.1f} MiB and {free / 2**20:.1f} are free"
+            raise no_space(run, f" a checkpoint needs {sizes};")
         args = ocp.args.StandardSave(arrays)
         with explained(run):
             self._manager.save(epoch, args=args, force=True)

@@ -5,6 +5,7 @@ and augments it inside the compiled program, so that nothing waits for the host.
 takes 154 MB.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,10 +22,8 @@ from optix_tricks.training.step import Batch, Metrics, Step
 Series = dict[str, Float[Array, " steps"]]
 
 
-def epoch_order(
-    key: Key[Array, ""], epoch: int, size: int, batch_size: int
-) -> Int[Array, "steps batch"]:
-    """Indices of an epoch's batches: a fresh shuffle, an incomplete last batch dropped.
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """How many full batches `size` images make.
 
     Raises:
       ValueError: if not one batch is full.
@@ -36,6 +35,18 @@ def epoch_order(
             f"batch_size must be at most the number of training images, {size}, "
             f"got {batch_size}."
         )
+    return steps
+
+
+def epoch_order(
+    key: Key[Array, ""], epoch: int, size: int, batch_size: int
+) -> Int[Array, "steps batch"]:
+    """Indices of an epoch's batches: a fresh shuffle, an incomplete last batch dropped.
+
+    Raises:
+      ValueError: if not one batch is full.
+    """
+    steps = steps_per_epoch(size, batch_size)
     order = jax.random.permutation(jax.random.fold_in(key, epoch), size)
     return order[: steps * batch_size].reshape(steps, batch_size)
 
@@ -43,7 +54,7 @@ def epoch_order(
 def make_epoch(
     step: Step, *, mode: str = "auto"
 ) -> Callable[..., tuple[TrainState, Series]]:
-    """Build `epoch(state, data, order, *, on_step=None) -> (state, metrics)`.
+    """Build `epoch(state, data, order, *, on_step=...) -> (state, metrics)`.
 
     Args:
       step: from `make_train_step`, not compiled.
@@ -67,7 +78,7 @@ def make_epoch(
 
     one_step = jax.jit(gathered, donate_argnums=0)
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=0)
     def scanned(
         state: TrainState, data: Batch, order: Array
     ) -> tuple[TrainState, Series]:

@@ -19,11 +19,12 @@ from optix_tricks.training.epoch import (
     epoch_order,
     make_epoch,
     make_evaluate,
+    steps_per_epoch,
 )
 from optix_tricks.training.events import EventFile
 from optix_tricks.training.progress import Progress
 from optix_tricks.training.resnet import count_parameters
-from optix_tricks.training.run_directory import RunDirectory, RunError, explained
+from optix_tricks.training.run_directory import RunDirectory, RunError
 from optix_tricks.training.state import Apply, TrainState, create_state
 from optix_tricks.training.step import Augment, Batch, make_train_step
 
@@ -85,9 +86,11 @@ def train(
     test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     epoch = make_epoch(make_train_step(job.apply, job.loss, job.tx, augment=job.augment))
     evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
-    final = make_evaluate(job.apply, job.test_loss, batch_size=500, flip=job.test_flip)
+    final = evaluate
+    if job.test_flip:
+        final = make_evaluate(job.apply, job.test_loss, batch_size=500, flip=True)
     state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
-    steps = len(dataset.train_labels) // job.batch_size
+    steps = steps_per_epoch(len(dataset.train_labels), job.batch_size)
 
     with Checkpoints(run.path / "checkpoints") as checkpoints:
         done, seconds = 0, 0.0
@@ -97,7 +100,6 @@ def train(
             rows = run.cut_metrics(done * steps)
             seconds = next((r["seconds"] for r in rows[::-1] if r["kind"] == "test"), 0.0)
         with (
-            explained(run.path),
             EventFile(run.path / "tensorboard", from_step=done * steps + 1) as events,
             Progress(job.epochs, steps, job.batch_size) as progress,
         ):
@@ -153,8 +155,7 @@ def _rows(metrics: Series, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
 
 def _record(run: RunDirectory, events: EventFile, rows: list[dict[str, Any]]) -> None:
     run.append_metrics(rows)
-    with explained(run.path):
-        events.add(rows)
+    events.add(rows)
 
 
 def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:

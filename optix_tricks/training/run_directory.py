@@ -144,6 +144,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def no_space(path: Path, why: str = "") -> RunError:
+    """The error of a full disk; `why` is a clause that ends in a semicolon."""
+    return RunError(
+        f"no space left on the disk of {path}:{why} free some and continue with "
+        f"--resume {path}; what was written before is kept."
+    )
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn an error of the file system, Orbax's wrapping included, into one sentence."""
@@ -152,10 +160,7 @@ def explained(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise RunError(
-                f"no space left on the disk of {path}: free some and continue with "
-                f"--resume {path}; what was written before is kept."
-            ) from error
+            raise no_space(path) from error
         if isinstance(error, OSError):
             raise RunError(
                 f"cannot write to {path}: {error.strerror or error}."

@@ -85,7 +85,7 @@ def scale_by_lars(
     ) -> tuple[Array, Array]:
         w_norm, g_norm = layer.norm(w), layer.norm(g)
         ratio = w_norm / (g_norm + weight_decay * w_norm + eps)
-        usable = (w_norm != 0) & (g_norm != 0)  # holds for NaN, which must not pass as 0
+        usable = (w_norm > 0) & (g_norm > 0)
         ratio = trust_coefficient * jnp.where(usable, ratio, 1.0)
         ratio = jnp.where(jnp.isfinite(w_norm + g_norm), ratio, jnp.nan)
         return layer.spread(ratio) * (g + weight_decay * w), ratio

@@ -145,8 +145,9 @@ def test_a_mesh_of_eight_gives_the_step_of_one_device(shard_state):
     assert_same(jax.device_get(state._replace(key=None)), metrics, train_alone())
 
 
-def test_pmap_over_eight_gives_the_step_of_one_device():
-    apply, params, stats = network(axis_name="devices")
+def train_on_devices(**options):
+    """Three steps under pmap; the state and metrics of every device."""
+    apply, params, stats = network(**options)
     tx = optimizer()
     step, state = compile_step_on_devices(
         make_train_step(apply, cross_entropy, tx, axis_name="devices"),
@@ -157,27 +158,20 @@ def test_pmap_over_eight_gives_the_step_of_one_device():
         split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
         state, metrics = step(state, split)
         jax.block_until_ready(state.params)
-    state, metrics = jax.device_get((state._replace(key=None), metrics))
+    return jax.device_get((state._replace(key=None), metrics))
+
+
+def test_pmap_over_eight_gives_the_step_of_one_device():
+    everywhere = train_on_devices(axis_name="devices")
     for i in (0, 7):
-        assert_same(*jax.tree.map(lambda x, i=i: x[i], (state, metrics)), train_alone())
+        assert_same(*jax.tree.map(lambda x, i=i: x[i], everywhere), train_alone())
 
 
 def test_statistics_of_a_device_alone_would_be_noticed():
     """Without the axis name each device normalises its two images by themselves."""
-    apply, params, stats = network()
-    tx = optimizer()
-    step, state = compile_step_on_devices(
-        make_train_step(apply, cross_entropy, tx, axis_name="devices"),
-        create_state(params, stats, tx, jax.random.key(0)),
-        axis_name="devices",
-    )
-    for batch in batches(3, **IMAGES):
-        split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
-        state, metrics = step(state, split)
-        jax.block_until_ready(state.params)
-    state, metrics = jax.device_get((state._replace(key=None), metrics))
+    everywhere = train_on_devices()
     with pytest.raises(AssertionError):
-        assert_same(*jax.tree.map(lambda x: x[0], (state, metrics)), train_alone())
+        assert_same(*jax.tree.map(lambda x: x[0], everywhere), train_alone())
 
 
 def test_augmentation_is_drawn_from_key_and_step_alone():
