@@ -3,14 +3,22 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_fraction
+from optix_tricks._tree import widen
+from optix_tricks.losses._labels import (
+    Labels,
+    Logits,
+    at_label,
+    check_labels,
+    expectation,
+)
 
 
 def cross_entropy(
-    logits: Float[Array, "*batch classes"],
-    labels: Integer[Array, "*batch"] | Float[Array, "*batch classes"],
+    logits: Logits,
+    labels: Labels,
     *,
     label_smoothing: ArrayLike = 0.0,
 ) -> Float[Array, "*batch"]:
@@ -21,11 +29,13 @@ def cross_entropy(
     y is the label, one-hot if it is an integer, and K the number of classes. Computed
     in float32, or in float64 for float64 logits, and stable at any finite logits. A
     logit of -inf masks a class out where it carries no label and no smoothing. An
-    integer label outside [0, K) gives NaN, never another class's loss: to leave an
-    example out, replace its loss by `jnp.where`.
+    integer label outside [0, K) is an error where its value is known and gives NaN where
+    it is traced, never another class's loss: to leave an example out, replace its label
+    by 0 and its loss by `jnp.where`.
 
-    Smoothing helps where labels are noisy or the net overfits with confidence; it hurts
-    distillation from the net. Cost: one pass over the logits; smoothing adds a mean.
+    Helps classification of any kind; smoothing helps where labels are noisy or the net
+    overfits with confidence. Hurts, with smoothing, a student distilled from the net.
+    Cost: one pass over the logits; smoothing adds a mean.
 
     Args:
         logits: unnormalised log-probabilities.
@@ -37,8 +47,8 @@ def cross_entropy(
         One loss per example, in nats. Averaging is the caller's.
 
     Raises:
-        ValueError: when traced, if a dtype or a shape is not one of these, or
-            `label_smoothing` is not in [0, 1].
+        ValueError: when traced, if a dtype or a shape is not one of these, a label known
+            at that time is outside [0, K), or `label_smoothing` is not in [0, 1].
 
     Examples:
         >>> logits = jnp.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
@@ -53,44 +63,15 @@ def cross_entropy(
     2016, section 7 (label smoothing).
     """
     check_fraction("label_smoothing", label_smoothing)
-    _check_shapes(logits, labels)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    check_labels(logits, labels)
+    logits = widen(logits)
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     z = logits - largest  # log p = z - log_total
     log_total = jnp.log(jnp.sum(jnp.exp(z), axis=-1))
     if jnp.issubdtype(labels.dtype, jnp.integer):
-        outside = logits.shape[-1]
-        index = jnp.where(labels < 0, outside, labels.astype(int))[..., None]
-        z_label = jnp.take_along_axis(logits, index, axis=-1, mode="fill") - largest
-        against_label = log_total - z_label[..., 0]
+        against_label = log_total - (at_label(logits, labels) - largest[..., 0])
     else:
-        y = labels.astype(logits.dtype)
-        log_p = z - log_total[..., None]
-        against_label = -jnp.sum(jnp.where(y == 0, 0, y * log_p), axis=-1)
+        against_label = expectation(log_total[..., None] - z, labels)
     s = jnp.asarray(label_smoothing, logits.dtype)
     against_uniform = jnp.where(s == 0, 0, log_total - jnp.mean(z, axis=-1))
     return (1 - s) * against_label + s * against_uniform
-
-
-def _check_shapes(logits: Array, labels: Array) -> None:
-    if not jnp.issubdtype(logits.dtype, jnp.floating):
-        raise ValueError(
-            f"logits must be floating, got {logits.dtype}{list(logits.shape)};"
-            " pass the scores before softmax."
-        )
-    if logits.ndim == 0:
-        raise ValueError("logits must have the classes as last axis, got a scalar.")
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        wanted, way_out = logits.shape[:-1], "one-hot labels must be floating"
-    elif jnp.issubdtype(labels.dtype, jnp.floating):
-        wanted, way_out = logits.shape, "class indices must be integers"
-    else:
-        raise ValueError(
-            "labels must be integers or floating,"
-            f" got {labels.dtype}{list(labels.shape)}; convert them with astype."
-        )
-    if labels.shape != wanted:
-        raise ValueError(
-            f"labels of {labels.dtype} must have shape {list(wanted)} for logits of"
-            f" shape {list(logits.shape)}, got {list(labels.shape)}; {way_out}."
-        )

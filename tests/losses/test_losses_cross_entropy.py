@@ -137,15 +137,27 @@ def test_masked_classes_count_for_nothing():
 
 
 @pytest.mark.parametrize("label", [-1, 3, 100])
-def test_label_out_of_range_is_nan_and_can_be_left_out(label):
+def test_label_out_of_range_is_nan_if_traced_and_can_be_left_out(label):
     logits, labels = jnp.zeros((2, 3)), jnp.array([label, 0])
-    assert np.isnan(cross_entropy(logits, labels)).tolist() == [True, False]
+    traced = jax.jit(cross_entropy)(logits, labels)
+    assert np.isnan(traced).tolist() == [True, False]
 
-    def total(z):
+    def total(z, labels):
         valid = labels == 0
         return jnp.where(valid, cross_entropy(z, labels), 0).sum()
 
-    assert np.isfinite(jax.grad(total)(logits)).all()
+    assert np.isfinite(jax.jit(jax.grad(total))(logits, labels)).all()
+
+
+@pytest.mark.parametrize("label", [-1, 3, 100])
+def test_label_known_to_be_out_of_range_raises_and_can_be_left_out(label):
+    logits, labels = jnp.zeros((2, 3)), jnp.array([0, label])
+    message = rf"labels must be in \[0, 3\), got {label}; replace it by 0 and"
+    with pytest.raises(ValueError, match=message):
+        cross_entropy(logits, labels)
+    valid = (labels >= 0) & (labels < 3)
+    loss = jnp.where(valid, cross_entropy(logits, jnp.where(valid, labels, 0)), 0)
+    np.testing.assert_allclose(loss, [np.log(3), 0], rtol=1e-6)
 
 
 def test_jit_and_vmap_agree():

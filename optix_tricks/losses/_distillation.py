@@ -1,0 +1,79 @@
+"""Learning from the outputs of another network."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from optix_tricks._checks import check_fraction, check_number, check_positive
+from optix_tricks._tree import widen
+from optix_tricks.losses._cross_entropy import cross_entropy
+from optix_tricks.losses._labels import Labels, Logits, expectation
+
+
+def distillation(
+    logits: Logits,
+    labels: Labels,
+    teacher_logits: Logits,
+    *,
+    temperature: ArrayLike,
+    alpha: ArrayLike,
+) -> Float[Array, "*batch"]:
+    """Return the loss of a student against labels and a teacher, per example.
+
+        loss = α cross_entropy + (1 - α) T² KL(q || p)
+        p = softmax(logits / T),    q = softmax(teacher_logits / T)
+
+    T² keeps the gradient of the second term in size as T changes. It is the divergence
+    rather than the cross-entropy to q, so that it is zero where the student is the
+    teacher; the gradient is the same. None flows into the teacher. With `alpha=1` it is
+    `cross_entropy`.
+
+    Helps a small net beside a large one or an ensemble, most where labels are few. Hurts
+    with a teacher trained with label smoothing, which has unlearnt how classes resemble
+    each other. Cost: one more pass over the logits, and the teacher's forward pass.
+
+    Args:
+        logits: of the student.
+        labels: integers in [0, K), or floats: a distribution over the classes.
+        teacher_logits: of the same shape as `logits`.
+        temperature: T > 0, a number or a scalar array; above 1 it shows the small
+            probabilities.
+        alpha: weight of the labels, in [0, 1].
+
+    Returns:
+        One loss per example, in nats. Averaging is the caller's.
+
+    Raises:
+        ValueError: as `cross_entropy`, or if `teacher_logits` have another shape or are
+            not floating, or a number is out of its range.
+
+    Examples:
+        >>> teacher, labels = jnp.array([[3.0, 1.0, 0.0]]), jnp.array([0])
+        >>> print(distillation(teacher, labels, teacher, temperature=4.0, alpha=0.0))
+        [0.]
+        >>> student = jnp.zeros((1, 3))
+        >>> loss = distillation(student, labels, teacher, temperature=4.0, alpha=0.1)
+        >>> print(f"{loss[0]:.4f}")
+        0.8368
+
+    Source: "Distilling the Knowledge in a Neural Network", Hinton, Vinyals and Dean,
+    2015, section 2.
+    """
+    check_number("temperature", temperature)
+    check_positive("temperature", temperature)
+    check_fraction("alpha", alpha)
+    hard = cross_entropy(logits, labels)
+    is_floating = jnp.issubdtype(teacher_logits.dtype, jnp.floating)
+    if teacher_logits.shape != logits.shape or not is_floating:
+        raise ValueError(
+            f"teacher_logits must be floating of the shape {list(logits.shape)} of the"
+            f" logits, got {teacher_logits.dtype}{list(teacher_logits.shape)}; both nets"
+            " must have the same classes."
+        )
+    t = jnp.asarray(temperature, hard.dtype)
+    log_p = jax.nn.log_softmax(widen(logits) / t)
+    log_q = jax.nn.log_softmax(jax.lax.stop_gradient(teacher_logits).astype(t.dtype) / t)
+    soft = t**2 * expectation(log_q - log_p, jnp.exp(log_q))
+    a = jnp.asarray(alpha, hard.dtype)
+    return a * hard + (1 - a) * soft
