@@ -1,0 +1,38 @@
+"""Layers whose kernel is computed from their parameter when they are called."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+
+def kernel_of(layer: Any) -> nnx.Param:
+    """Return the parameter `kernel` of a layer, or raise if it has none."""
+    kernel = getattr(layer, "kernel", None)
+    if not isinstance(kernel, nnx.Param) or kernel.ndim < 2:
+        raise ValueError(
+            "layer must have a parameter `kernel` of two or more axes, as nnx.Linear and"
+            f" nnx.Conv have, got {type(layer).__name__}."
+        )
+    return kernel
+
+
+def widened(parameter: nnx.Variable) -> Array:
+    """Return a variable's value in float32, or in float64 if it is that."""
+    value = jnp.asarray(parameter[...])
+    return value.astype(jnp.promote_types(value.dtype, jnp.float32))
+
+
+def replaced(layer: Any, **values: jax.Array) -> Any:
+    """Return a view of a layer in which parameters have other values.
+
+    The layer stays as it is: what was computed from its parameters is never written into
+    them. Variables that are not replaced are the layer's own.
+    """
+    view = nnx.view(layer)
+    for name, value in values.items():
+        parameter = getattr(layer, name)
+        setattr(view, name, parameter.replace(value.astype(parameter.dtype)))
+    return view
