@@ -1,0 +1,57 @@
+"""The figure of initialisers shows the variances that were measured."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from optix_tricks.initializers import InitializerComparison
+from optix_tricks.reports import plot_initializers
+
+
+def comparison(nonlinearities=2, initializers=3, depth=7):
+    rng = np.random.default_rng(0)
+    shape = (nonlinearities, initializers, depth)
+    return InitializerComparison(
+        tuple(f"phi {i}" for i in range(nonlinearities)),
+        tuple(f"init {i}" for i in range(initializers)),
+        rng.uniform(1e-3, 2, shape).astype(np.float32),
+        rng.uniform(1e-3, 2, shape).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_column_a_nonlinearity_and_a_line_an_initialiser(dark):
+    given = comparison()
+    figure = plot_initializers(given, dark=dark)
+    rows = (given.activation, given.gradient)
+    assert len(figure.axes) == 4
+    for ax, measured in zip(figure.axes, np.concatenate(rows), strict=True):
+        lines = {line.get_gid(): line for line in ax.lines if line.get_gid()}
+        assert tuple(lines) == given.initializers
+        for line, values in zip(lines.values(), measured, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 8))
+            np.testing.assert_array_equal(line.get_ydata(), values)
+        assert ax.get_yscale() == "log"
+        assert ax.get_legend() is None
+        assert len({line.get_color() for line in lines.values()}) == 3
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["phi 0", "phi 1", "", ""]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "layer", "layer"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(given.initializers)
+
+
+def test_variances_of_zero_are_gaps_and_it_is_saved_as_a_png():
+    given = comparison(1, 4, 3)
+    given.activation[0, 1] = [1e-20, 0, np.inf]
+    file = io.BytesIO()
+    plot_initializers(given).savefig(file, dpi=40)
+    with Image.open(file) as image:
+        assert image.format == "PNG"
+
+
+def test_too_many_initialisers_raise():
+    with pytest.raises(ValueError, match="at most 4 initialisers, got 5"):
+        plot_initializers(comparison(initializers=5))
