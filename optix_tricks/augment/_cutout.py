@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from optix_tricks._checks import check_count, check_number
-from optix_tricks.augment._images import Images, check_images, lay_out_like
+from optix_tricks._checks import check_count
+from optix_tricks.augment._boxes import inside
+from optix_tricks.augment._images import Images, check_images, fill_values
 
 
 def cutout(
@@ -52,26 +53,9 @@ def cutout(
     """
     check_images(images)
     check_count("size", size)
-    check_number("fill", fill)
-    in_uint8 = not isinstance(fill, (int, float)) or fill in range(256)
-    if images.dtype == jnp.uint8 and not in_uint8:
-        raise ValueError(
-            f"fill must be a whole number in [0, 255] for uint8 images, got {fill!r};"
-            " convert the images to a floating dtype first."
-        )
-    batch, height, width, channel = images.shape
-    value = jnp.broadcast_to(jnp.asarray(fill, images.dtype), (channel,))
+    value = fill_values(images, fill)
+    batch, height, width, _ = images.shape
     centres = jax.random.randint(key, (batch, 2), 0, jnp.array([[height, width]]))
-
-    def erase(image: Array, centre: Array) -> Array:
-        top, left = centre - size // 2
-        rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
-        inside = (
-            (rows >= top)
-            & (rows < top + size)
-            & (columns >= left)
-            & (columns < left + size)
-        )
-        return jnp.where(inside[..., None], value[None, None], image)
-
-    return jax.vmap(erase)(images, lay_out_like(images, centres))
+    sides = jnp.full_like(centres, size)
+    boxes = jnp.concatenate([centres - size // 2, sides], axis=1)
+    return jnp.where(inside(images, boxes), value[None, None, None], images)

@@ -10,6 +10,8 @@ from optix_tricks.augment._images import Images, check_images
 def random_flip(key: PRNGKeyArray, images: Images) -> Images:
     """Mirror each image left to right with probability 1/2.
 
+        out[i, j] = image[i, W - 1 - j]    or    image[i, j]
+
     Helps where left and right mean the same; hurts for digits and text. Cost: one pass
     over the images.
 
@@ -30,6 +32,9 @@ def random_flip(key: PRNGKeyArray, images: Images) -> Images:
          [ 3  4  5]
          [ 8  7  6]
          [11 10  9]]
+
+    Source: "ImageNet Classification with Deep Convolutional Neural Networks", Krizhevsky
+    et al., 2012, section 4.1.
     """
     check_images(images)
     flipped = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))

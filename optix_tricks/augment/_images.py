@@ -1,12 +1,23 @@
-"""What all augmentations share: the check of the images, and how draws are laid out."""
+"""What augmentations share: checks of the images, dtypes, and how draws are laid out."""
+
+import math
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, UInt8
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Num, UInt8
+
+from optix_tricks._checks import check_count, check_number, check_positive
 
 Images = (
     UInt8[Array, "batch height width channel"]
     | Float[Array, "batch height width channel"]
 )
+Resized = (
+    UInt8[Array, "batch new_height new_width channel"]
+    | Float[Array, "batch new_height new_width channel"]
+)
+Limits = tuple[int | float, int | float]
 
 
 def check_images(images: Array) -> None:
@@ -29,9 +40,72 @@ def check_images(images: Array) -> None:
         )
 
 
+def to_float(images: Images) -> Float[Array, "batch height width channel"]:
+    """Return `images` in float32, or in float64 where they are."""
+    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+
+
+def to_dtype(values: Float[Array, "*shape"], dtype: Any) -> Num[Array, "*shape"]:
+    """Return what was computed in the images' dtype; uint8 is rounded to the nearest.
+
+    >>> print(to_dtype(jnp.array([-3.0, 1.4, 1.6, 300.0]), jnp.uint8))
+    [  0   1   2 255]
+    """
+    if dtype == jnp.uint8:
+        values = jnp.clip(jnp.round(values), 0, 255)
+    return values.astype(dtype)
+
+
+def fill_values(images: Images, fill: ArrayLike) -> Num[Array, " channel"]:
+    """Return one value for each channel, in the dtype of `images`; raise if it has none.
+
+    >>> fill_values(jnp.zeros((1, 2, 2, 3), jnp.uint8), 127.5)
+    Traceback (most recent call last):
+    ValueError: fill must be a whole number in [0, 255] for uint8 images, got 127.5;
+    convert the images to a floating dtype first.
+    """
+    check_number("fill", fill)
+    in_uint8 = not isinstance(fill, (int, float)) or fill in range(256)
+    if images.dtype == jnp.uint8 and not in_uint8:
+        raise ValueError(
+            f"fill must be a whole number in [0, 255] for uint8 images, got {fill!r};"
+            " convert the images to a floating dtype first."
+        )
+    return jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape[-1:])
+
+
+def height_and_width(size: Any) -> tuple[int, int]:
+    """Return both sides of `size`, a whole number or two; raise if it is neither.
+
+    >>> height_and_width(32)
+    (32, 32)
+    """
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"size must be one number or two, height and width, got {size}.")
+    for side in sides:
+        check_count("size", side, minimum=1)
+    return sides[0], sides[1]
+
+
+def check_range(name: str, limits: Any, *, largest: int | float = math.inf) -> None:
+    """Raise unless `limits` are two numbers with 0 < least <= most <= `largest`.
+
+    >>> check_range("area", (0.4, 0.02), largest=1)
+    Traceback (most recent call last):
+    ValueError: area must be two numbers, the smaller first, got (0.4, 0.02).
+    """
+    if len(limits) != 2 or limits[0] > limits[1]:
+        raise ValueError(f"{name} must be two numbers, the smaller first, got {limits}.")
+    check_positive(name, limits[0])
+    check_number(name, limits[1])
+    if limits[1] > largest:
+        raise ValueError(f"{name} must be at most {largest}, got {limits}.")
+
+
 def lay_out_like(
-    images: Images, draws: Integer[Array, "batch numbers"]
-) -> Integer[Array, "batch numbers"]:
+    images: Images, draws: Num[Array, "batch numbers"]
+) -> Num[Array, "batch numbers"]:
     """Return `draws` sharded over the batch as `images` are, their values unchanged.
 
     `jax.vmap` wants that of all that it maps over, where a mesh's axes are explicit. A
