@@ -8,7 +8,14 @@ import pytest
 
 import optix_tricks
 from benchmarks import readme_table
-from optix_tricks import augment, losses, schedules, transforms
+from optix_tricks import (
+    augment,
+    initializers,
+    layers,
+    losses,
+    schedules,
+    transforms,
+)
 from optix_tricks.compat import tf1
 from optix_tricks.compat import torch as torch_names
 
@@ -19,6 +26,7 @@ PAGES = [
     "docs/how-to-choose.md",
     "docs/numerics.md",
     "docs/porting.md",
+    "docs/cards/precision.md",
 ]
 
 
@@ -31,9 +39,10 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, capsys):
         exec(compile(block, page, "exec"), names)
 
 
-@pytest.mark.parametrize(
-    "room", [optix_tricks, schedules, losses, augment, torch_names, tf1]
-)
+SHELF = [losses, augment, layers, initializers]
+
+
+@pytest.mark.parametrize("room", [optix_tricks, schedules, *SHELF, torch_names, tf1])
 def test_every_public_name_is_in_the_reference(room):
     pages = "".join(p.read_text() for p in (ROOT / "docs" / "api").glob("*.md"))
     for name in room.__all__:
@@ -46,7 +55,7 @@ def test_the_tables_of_the_readme_are_those_of_the_results():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
@@ -78,3 +87,55 @@ def test_a_docstring_has_equation_example_source_and_when_it_helps(factory):
     assert re.search(r"\b(Helps|Hurts|Does little)\b", head)
     assert ">>> " in rest
     assert re.search(r"^(References:\n|Source: )", rest, re.MULTILINE)
+
+
+# Tools to read a model, and named tuples of results, are no tricks and need no card.
+TOOLS = {"layer_outputs", "named_layers"}
+SHELF_NAMES = [
+    (room, name)
+    for room in SHELF
+    for name in room.__all__
+    if name not in TOOLS and not hasattr(getattr(room, name), "_fields")
+]
+FIELDS = [
+    "Equation",
+    "Source",
+    "Defaults",
+    "Cost",
+    "Helps",
+    "Does nothing or hurts",
+    "Interactions",
+    "Measured effect",
+]
+
+
+def cards():
+    """The text under each heading of the pages of cards, by the names in it."""
+    found = {}
+    for page in (ROOT / "docs" / "cards").glob("*.md"):
+        for heading, text in re.findall(
+            r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            for name in re.findall(r"`(\w+)`", heading):
+                assert name not in found, f"{name} has two cards"
+                found[name] = text
+    return found
+
+
+def test_every_trick_has_a_card_with_all_its_fields():
+    there = cards()
+    assert not [name for _, name in SHELF_NAMES if name not in there]
+    for name, text in there.items():
+        fields = re.findall(r"^- \*\*(.*?)\*\*:", text, re.MULTILINE)
+        assert fields == FIELDS, name
+
+
+@pytest.mark.parametrize(("room", "name"), SHELF_NAMES, ids=lambda x: str(x))
+def test_a_trick_of_ours_says_when_it_helps_its_cost_and_its_source(room, name):
+    public = getattr(room, name)
+    if not public.__module__.startswith("optix_tricks"):
+        return  # flax's or JAX's own
+    doc = inspect.getdoc(public)
+    assert re.search(r"\b(Helps|Hurts|Does little|Useless)\b", doc)
+    for part in ("Cost: ", "Args:\n", ">>> ", "Source: "):
+        assert part in doc, part

@@ -6,9 +6,20 @@ A recipe module has `CLAIM`, `Config`, `make_optimizer(config, steps)` and
 
 from types import ModuleType
 
-from optix_tricks.recipes import cifar10_resnet9, digits
+from optix_tricks.recipes import (
+    cifar10_resnet9,
+    cifar10_resnet18,
+    cifar100_resnet18,
+    digits,
+    imagenet_resnet50,
+    imagenet_resnet50_lars,
+)
 
 RECIPES: dict[str, ModuleType] = {
     "digits": digits,
     "cifar10_resnet9": cifar10_resnet9,
+    "cifar10_resnet18": cifar10_resnet18,
+    "cifar100_resnet18": cifar100_resnet18,
+    "imagenet_resnet50": imagenet_resnet50,
+    "imagenet_resnet50_lars": imagenet_resnet50_lars,
 }

@@ -1,5 +1,8 @@
 """What every recipe says of itself, and what its numbers must be."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from optix_tricks._checks import (
@@ -10,6 +13,20 @@ from optix_tricks._checks import (
 )
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch
+
+CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "width": functools.partial(check_count, minimum=1),
+    "epochs": functools.partial(check_count, minimum=1),
+    "image_size": functools.partial(check_count, minimum=1),
+    "learning_rate": check_nonnegative,
+    "weight_decay": check_nonnegative,
+    "momentum": check_decay,
+    "warmup_epochs": check_nonnegative,
+    "warmup_fraction": check_fraction,
+    "label_smoothing": check_fraction,
+    "mixup": check_nonnegative,
+    "cutmix": check_nonnegative,
+}
 
 
 class Claim(NamedTuple):
@@ -24,14 +41,19 @@ def check_config(config: Any, dataset: Dataset) -> None:
     """Raise ValueError, naming the field, unless a recipe's numbers can be trained.
 
     Args:
-      config: with the fields that all recipes share.
+      config: of any recipe; fields of the same name mean the same in all.
       dataset: to be trained on.
     """
-    for name in ("width", "epochs"):
-        check_count(name, getattr(config, name), minimum=1)
+    for field in dataclasses.fields(config):
+        if field.name in CHECKS:
+            CHECKS[field.name](field.name, getattr(config, field.name))
     steps_per_epoch(len(dataset.train_labels), config.batch_size)
-    for name in ("learning_rate", "weight_decay"):
-        check_nonnegative(name, getattr(config, name))
-    check_decay("momentum", config.momentum)
-    for name in ("warmup_fraction", "label_smoothing"):
-        check_fraction(name, getattr(config, name))
+    mixup, cutmix = getattr(config, "mixup", 0.0), getattr(config, "cutmix", 0.0)
+    if mixup and cutmix:
+        raise ValueError(f"cutmix must be 0 where mixup is {mixup}, got {cutmix}.")
+    warmup_epochs = getattr(config, "warmup_epochs", 0.0)
+    if warmup_epochs > config.epochs:
+        raise ValueError(
+            f"warmup_epochs must be at most the {config.epochs} epochs, got "
+            f"{warmup_epochs}."
+        )

@@ -10,22 +10,22 @@ smoothing; reflect-padded crops, flips and cutout, all inside the compiled step.
 import dataclasses
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Key
 
 import optix_tricks as ot
-from optix_tricks.augment import cutout, random_crop, random_flip
-from optix_tricks.losses import cross_entropy
+from optix_tricks.recipes._classification import (
+    crop_flip_cutout,
+    make_job,
+    mixup_or_cutmix,
+)
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.epoch import steps_per_epoch
 from optix_tricks.training.loop import Job
+from optix_tricks.training.precision import policy
 from optix_tricks.training.resnet import ResNet9
-from optix_tricks.training.state import functional, normalize
 
 CLAIM = Claim(
     result="89.8 % with --width 16 --batch-size 256 --cutout 0, one seed; "
@@ -61,7 +61,11 @@ class Config:
     """mirror at random, and average the final test over mirror images"""
     cutout: int = 8
     """side of the square that is blanked out; 0 for none"""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    mixup: float = 0.0
+    """alpha; 0 for none"""
+    cutmix: float = 0.0
+    """alpha; 0 for none"""
+    compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """of activations; parameters, losses and statistics stay float32"""
     seed: int = 0
 
@@ -88,35 +92,15 @@ def build(config: Config, dataset: Dataset) -> Job:
         dataset.num_classes,
         width=config.width,
         in_channels=dataset.image_shape[-1],
-        dtype=jnp.dtype(config.compute_dtype),
+        **policy(config.compute_dtype).of_network,
         rngs=nnx.Rngs(config.seed),
     )
-    mean, std = dataset.channel_statistics()
-    grey = round(255 * float(mean.mean()))  # about zero after normalisation
-    apply, params, batch_stats = functional(
-        model, preprocess=normalize(jnp.asarray(mean), jnp.asarray(std))
-    )
-
-    def augment(key: Key[Array, ""], images: Array) -> Array:
-        for_crop, for_flip, for_cutout = jax.random.split(key, 3)
-        images = random_crop(for_crop, images, padding=config.padding)
-        if config.flip:
-            images = random_flip(for_flip, images)
-        return cutout(for_cutout, images, size=config.cutout, fill=grey)
-
-    def loss(logits: Array, labels: Array) -> Array:
-        return cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-
-    return Job(
-        apply=apply,
-        params=params,
-        batch_stats=batch_stats,
-        loss=loss,
-        tx=make_optimizer(config, steps),
-        augment=augment,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        test_loss=cross_entropy,
-        test_flip=config.flip,
+    return make_job(
+        config,
+        dataset,
+        model,
+        make_optimizer(config, steps),
+        augment=crop_flip_cutout(config, dataset),
+        mix=mixup_or_cutmix(config, dataset),
+        flip=config.flip,
     )

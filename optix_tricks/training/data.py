@@ -27,15 +27,24 @@ from optix_tricks.training.dataset import (
     require,
     write_npz,
 )
+from optix_tricks.training.generated import generate
 
 _CACHE = "optix_tricks_arrays.npz"
 _PROBE_SECONDS = 5.0
 
 
 def load_dataset(name: str, *, data_dir: PathLike | None = None) -> Dataset:
-    """Load `"digits"`, a path that ends in `.npz`, or a set of a TFDS directory."""
+    """Load a data set by name.
+
+    Args:
+      name: "digits"; "generated" or "generated/SIZE", of 64 or SIZE pixels; a path that
+        ends in ".npz"; else a set of a TFDS directory.
+      data_dir: TFDS's directory.
+    """
     if name == "digits":
         return load_digits()
+    if generated := re.fullmatch(r"generated(?:/(\d+))?", name):
+        return generate(int(generated[1] or 64))
     if name.endswith(".npz"):
         return load_arrays(name)
     return load_tfds(name, data_dir=data_dir)

@@ -26,7 +26,7 @@ from optix_tricks.training.progress import Progress
 from optix_tricks.training.resnet import count_parameters
 from optix_tricks.training.run_directory import RunDirectory, RunError
 from optix_tricks.training.state import Apply, TrainState, create_state
-from optix_tricks.training.step import Augment, Batch, make_train_step
+from optix_tricks.training.step import Augment, Batch, Mix, make_train_step
 
 
 class Job(NamedTuple):
@@ -44,6 +44,8 @@ class Job(NamedTuple):
     test_loss: Callable[[Array, Array], Array]
     test_flip: bool = False  # the final test averages over mirror images
     checkpoint_every: int = 1  # epochs
+    mix: Mix | None = None  # of images and labels, after `augment`
+    penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
 
 
 class Result(NamedTuple):
@@ -84,7 +86,15 @@ def train(
         jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
     )
     test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    epoch = make_epoch(make_train_step(job.apply, job.loss, job.tx, augment=job.augment))
+    step = make_train_step(
+        job.apply,
+        job.loss,
+        job.tx,
+        augment=job.augment,
+        mix=job.mix,
+        penalty=job.penalty,
+    )
+    epoch = make_epoch(step)
     evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
     final = evaluate
     if job.test_flip:
@@ -159,7 +169,14 @@ def _record(run: RunDirectory, events: EventFile, rows: list[dict[str, Any]]) ->
 
 
 def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:
-    for row in rows:
+    kept = [row for row in rows if row.get("last_finite") != 0]
+    if not kept:
+        raise RunError(
+            f"every step from {rows[0]['step']} to {rows[-1]['step']} was left out, as "
+            "its gradients were not finite: lower --learning-rate, or compute in "
+            f"bfloat16. The steps are in {path / 'metrics.jsonl'}."
+        )
+    for row in kept:
         for name in ("loss", "gradient_norm"):
             if not np.isfinite(row[name]):
                 raise RunError(

@@ -1,7 +1,7 @@
 """Residual networks in flax.nnx: ResNet-18, -34, -50, and Page's ResNet-9.
 
-Images are [batch, height, width, channel]. Parameters are float32; `dtype` is the one of
-activations. Batch statistics are always gathered in float32.
+Images are [batch, height, width, channel]. `dtype` is the one of activations,
+`param_dtype` the one of kernels; see `blocks` for these and for `conv` and `norm`.
 """
 
 import functools
@@ -13,108 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
-
-
-class ConvNorm(nnx.Module):
-    """A convolution without bias, then batch normalisation."""
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        scale_init: Any = nnx.initializers.ones,
-        kernel_init: Any = he_normal_fan_out,
-        dtype: Any,
-        axis_name: str | None,
-        rngs: nnx.Rngs,
-    ):
-        self.conv = nnx.Conv(
-            in_features,
-            out_features,
-            (kernel_size, kernel_size),
-            strides=stride,
-            padding=kernel_size // 2,
-            use_bias=False,
-            kernel_init=kernel_init,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.norm = nnx.BatchNorm(
-            out_features,
-            momentum=0.9,
-            epsilon=1e-5,
-            scale_init=scale_init,
-            dtype=dtype,
-            axis_name=axis_name,
-            rngs=rngs,
-        )
-
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """Return the features."""
-        return self.norm(self.conv(x), use_running_average=not train)
-
-
-class BasicBlock(nnx.Module):
-    """Two 3x3 convolutions and a shortcut (He et al., 2016, figure 5 left)."""
-
-    expansion = 1
-
-    def __init__(
-        self,
-        in_features: int,
-        width: int,
-        *,
-        stride: int,
-        last_scale: Any,
-        **options: Any,
-    ):
-        self.conv1 = ConvNorm(in_features, width, 3, stride=stride, **options)
-        self.conv2 = ConvNorm(width, width, 3, scale_init=last_scale, **options)
-        self.shortcut = _shortcut(in_features, width, stride, options)
-
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """Return the features."""
-        y = self.conv2(nnx.relu(self.conv1(x, train=train)), train=train)
-        skip = x if self.shortcut is None else self.shortcut(x, train=train)
-        return nnx.relu(skip + y)
-
-
-class BottleneckBlock(nnx.Module):
-    """1x1, 3x3, 1x1 and a shortcut; the stride is in the 3x3 ("v1.5")."""
-
-    expansion = 4
-
-    def __init__(
-        self,
-        in_features: int,
-        width: int,
-        *,
-        stride: int,
-        last_scale: Any,
-        **options: Any,
-    ):
-        out_features = width * self.expansion
-        self.conv1 = ConvNorm(in_features, width, 1, **options)
-        self.conv2 = ConvNorm(width, width, 3, stride=stride, **options)
-        self.conv3 = ConvNorm(width, out_features, 1, scale_init=last_scale, **options)
-        self.shortcut = _shortcut(in_features, out_features, stride, options)
-
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """Return the features."""
-        y = nnx.relu(self.conv1(x, train=train))
-        y = self.conv3(nnx.relu(self.conv2(y, train=train)), train=train)
-        skip = x if self.shortcut is None else self.shortcut(x, train=train)
-        return nnx.relu(skip + y)
-
-
-def _shortcut(in_features: int, out_features: int, stride: int, options: dict) -> Any:
-    if stride == 1 and in_features == out_features:
-        return None
-    return ConvNorm(in_features, out_features, 1, stride=stride, **options)
+from optix_tricks.layers import stochastic_depth_rates
+from optix_tricks.training.blocks import BasicBlock, BottleneckBlock, ConvNorm
 
 
 class ResNet(nnx.Module):
@@ -130,10 +30,15 @@ class ResNet(nnx.Module):
         "cifar", one 3x3 convolution, for images of about 32 pixels.
       zero_init_last_gamma: start the scale of each branch's last normalisation at zero,
         so that every block starts as the identity (Goyal et al., 2017).
-      dtype: of activations: float32 or bfloat16. Logits are always float32.
+      drop_path: rate at which the last block's branch is left out in training, an
+        example at a time; it grows linearly from the first block (Huang et al., 2016).
+      conv: makes the convolutions; arguments of `nnx.Conv`.
+      norm: makes the normalisations; arguments of `nnx.BatchNorm`.
+      dtype: of activations. Logits are always float32.
+      param_dtype: of the kernels of convolutions.
       axis_name: the axis over which `pmap` or `shard_map` splits the batch; batch
         statistics are then those of the whole batch. Not needed under `jit`.
-      rngs: for the initial kernels (He normal, fan out).
+      rngs: for the initial kernels (He normal, fan out) and for `drop_path`.
 
     References:
       He et al., Deep residual learning for image recognition, 2016.
@@ -149,13 +54,19 @@ class ResNet(nnx.Module):
         in_channels: int = 3,
         stem: str = "imagenet",
         zero_init_last_gamma: bool = True,
+        drop_path: float = 0.0,
+        conv: Callable[..., Any] = nnx.Conv,
+        norm: Callable[..., Any] = nnx.BatchNorm,
         dtype: Any = jnp.float32,
+        param_dtype: Any = jnp.float32,
         axis_name: str | None = None,
         rngs: nnx.Rngs,
     ):
         if stem not in ("imagenet", "cifar"):
             raise ValueError(f"stem must be 'imagenet' or 'cifar', got {stem!r}.")
-        options = {"dtype": dtype, "axis_name": axis_name, "rngs": rngs}
+        options = {"conv": conv, "norm": norm, "dtype": dtype, "rngs": rngs}
+        options |= {"param_dtype": param_dtype, "axis_name": axis_name}
+        rates = iter(stochastic_depth_rates(sum(stages), drop_path))
         last_scale = (
             nnx.initializers.zeros if zero_init_last_gamma else nnx.initializers.ones
         )
@@ -174,6 +85,7 @@ class ResNet(nnx.Module):
                     stage_width,
                     stride=2 if stage > 0 and i == 0 else 1,
                     last_scale=last_scale,
+                    drop_path=next(rates),
                     **options,
                 )
                 setattr(self, name, made)
@@ -210,8 +122,7 @@ class ResNet9(nnx.Module):
       num_classes: number of logits.
       width: channels of the first convolution.
       in_channels: channels of the images.
-      dtype: of activations: float32 or bfloat16. Logits are always float32.
-      axis_name: see `ResNet`.
+      conv, norm, dtype, param_dtype, axis_name: see `ResNet`.
       rngs: for the initial kernels (LeCun normal).
 
     References:
@@ -224,27 +135,33 @@ class ResNet9(nnx.Module):
         *,
         width: int = 64,
         in_channels: int = 3,
+        conv: Callable[..., Any] = nnx.Conv,
+        norm: Callable[..., Any] = nnx.BatchNorm,
         dtype: Any = jnp.float32,
+        param_dtype: Any = jnp.float32,
         axis_name: str | None = None,
         rngs: nnx.Rngs,
     ):
-        conv: Callable[..., ConvNorm] = functools.partial(
+        layer: Callable[..., ConvNorm] = functools.partial(
             ConvNorm,
             kernel_size=3,
             kernel_init=nnx.initializers.lecun_normal(),
+            conv=conv,
+            norm=norm,
             dtype=dtype,
+            param_dtype=param_dtype,
             axis_name=axis_name,
             rngs=rngs,
         )
         self.dtype = dtype
-        self.prep = conv(in_channels, width)
-        self.layer1 = conv(width, 2 * width)
-        self.layer1_residual1 = conv(2 * width, 2 * width)
-        self.layer1_residual2 = conv(2 * width, 2 * width)
-        self.layer2 = conv(2 * width, 4 * width)
-        self.layer3 = conv(4 * width, 8 * width)
-        self.layer3_residual1 = conv(8 * width, 8 * width)
-        self.layer3_residual2 = conv(8 * width, 8 * width)
+        self.prep = layer(in_channels, width)
+        self.layer1 = layer(width, 2 * width)
+        self.layer1_residual1 = layer(2 * width, 2 * width)
+        self.layer1_residual2 = layer(2 * width, 2 * width)
+        self.layer2 = layer(2 * width, 4 * width)
+        self.layer3 = layer(4 * width, 8 * width)
+        self.layer3_residual1 = layer(8 * width, 8 * width)
+        self.layer3_residual2 = layer(8 * width, 8 * width)
         self.head = nnx.Linear(
             8 * width, num_classes, use_bias=False, dtype=jnp.float32, rngs=rngs
         )

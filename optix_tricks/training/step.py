@@ -1,5 +1,6 @@
 """The training step: one pure function, compiled for one device or for many."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,11 +13,12 @@ from jaxtyping import Array, Float, Integer, Key, Num
 
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.training.state import Apply, TrainState
-from optix_tricks.transforms import report
+from optix_tricks.transforms import loss_scale, report
 
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 Augment = Callable[[Key[Array, ""], Array], Array]
+Mix = Callable[[Key[Array, ""], Array, Array], tuple[Array, Any]]
 
 
 class Batch(NamedTuple):
@@ -26,15 +28,34 @@ class Batch(NamedTuple):
     labels: Integer[Array, " batch"]
 
 
+class StepKeys(NamedTuple):
+    """What one step draws from."""
+
+    augment: Key[Array, ""]
+    mix: Key[Array, ""]
+    network: Key[Array, ""]  # dropout and the like
+
+
+def step_keys(key: Key[Array, ""], step: Integer[Array, ""] | int) -> StepKeys:
+    """Return the keys of a step, which follow from the state's key and its number."""
+    return StepKeys(*jax.random.split(jax.random.fold_in(key, step), 3))
+
+
 def make_train_step(
     apply: Apply,
-    loss: Callable[[Array, Array], Array],
+    loss: Callable[[Array, Any], Array],
     tx: optax.GradientTransformation,
     *,
     augment: Augment | None = None,
+    mix: Mix | None = None,
+    penalty: Callable[[PyTree], Array] | None = None,
     axis_name: str | None = None,
 ) -> Step:
     """Build the step `(state, batch) -> (state, metrics)`, pure and not yet compiled.
+
+    Under `dynamic_loss_scale` the loss is multiplied by the scale before it is derived,
+    and nothing else needs to know: metrics are those of the loss as it is. A step that
+    the optimiser leaves out for gradients that are not finite keeps its batch statistics.
 
     Args:
       apply: the network; see `training.state.functional`.
@@ -42,19 +63,24 @@ def make_train_step(
       tx: any Optax transformation. Its update is given, as extra arguments for those that
         take them, `value` and `grad`, the loss and its gradient on this batch, and the
         functions `value_fn(params)` and `grad_fn(params)` that return them elsewhere:
-        same images, same augmentation, averaged over `axis_name`, and the batch
-        statistics dropped. So SAM, L-BFGS, Newton's method and `reduce_on_plateau` work
-        in the step; what is not taken costs nothing.
+        same images, same augmentation, same dropout, averaged over `axis_name`, and the
+        batch statistics dropped. So SAM, L-BFGS, Newton's method and `reduce_on_plateau`
+        work in the step; what is not taken costs nothing.
       augment: `augment(key, images) -> images`, drawn anew each step from the state's
         key and step number: the same step draws the same, also after a resume.
+      mix: `mix(key, images, labels) -> (images, labels)`, after `augment`: labels may
+        become dense, as those of `mixup` are, or a tuple that begins with them; the loss
+        gets what comes.
+      penalty: `penalty(params)`, added to the mean loss, such as `l2_penalty`.
       axis_name: the axis over which `pmap` splits the batch. Gradients, statistics and
         metrics are averaged over it. None under `jit`, on one device or a mesh.
 
     Returns:
-      The step. Its metrics are float32 scalars: `loss` and `accuracy` of the batch
-      before the update, `gradient_norm`, `update_norm`, `parameter_norm` (before the
-      update), and what `optix_tricks.report` reads from the optimiser, such as
-      `learning_rate` and `clip_factor`.
+      The step. Its metrics are float32 scalars: `loss` (with the penalty) and `accuracy`
+      of the batch before the update, `gradient_norm`, `update_norm`, `parameter_norm`
+      (before the update), and what `optix_tricks.report` reads from the optimiser, such
+      as `learning_rate` and `clip_factor`. The accuracy counts a mixed label's largest
+      class.
     """
     tx = optax.with_extra_args_support(tx)
 
@@ -62,16 +88,25 @@ def make_train_step(
         return tree if axis_name is None else lax.pmean(tree, axis_name)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        images = batch.images
+        key = state.key
+        if axis_name is not None:
+            key = jax.random.fold_in(key, lax.axis_index(axis_name))
+        keys = step_keys(key, state.step)
+        images, labels = batch
         if augment is not None:
-            key = jax.random.fold_in(state.key, state.step)
-            if axis_name is not None:
-                key = jax.random.fold_in(key, lax.axis_index(axis_name))
-            images = augment(key, images)
+            images = augment(keys.augment, images)
+        if mix is not None:
+            images, labels = mix(keys.mix, images, labels)
+        scale = loss_scale(state.opt_state, default=1.0).astype(jnp.float32)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
-            logits, stats = apply(params, state.batch_stats, images, train=True)
-            return jnp.mean(loss(logits, batch.labels)), (logits, stats)
+            logits, stats = apply(
+                params, state.batch_stats, images, train=True, key=keys.network
+            )
+            value = jnp.mean(loss(logits, labels))
+            if penalty is not None:
+                value = value + penalty(params)
+            return scale * value, (logits, stats)
 
         def value_fn(params: PyTree, *, grad_fn: Any = None) -> Array:
             del grad_fn  # Optax's line searches want each extra argument to be taken.
@@ -84,7 +119,7 @@ def make_train_step(
 
         gradient = jax.value_and_grad(objective, has_aux=True)
         (value, (logits, batch_stats)), grads = gradient(state.params)
-        correct = jnp.argmax(logits, axis=-1) == batch.labels
+        correct = jnp.argmax(logits, axis=-1) == classes_of(labels)
         accuracy = jnp.mean(correct, dtype=jnp.float32)
         # Under pmap each device's gradient is that of the sum of all devices' losses,
         # through synchronised batch statistics too: the average is the mean's gradient.
@@ -100,13 +135,19 @@ def make_train_step(
             value_fn=value_fn,
             grad_fn=grad_fn,
         )
+        reported = report(opt_state, per_layer=False)
+        for name, finite in reported.items():
+            if name.endswith("last_finite"):
+                batch_stats = jax.tree.map(
+                    functools.partial(jnp.where, finite), batch_stats, state.batch_stats
+                )
         metrics = {
-            "loss": value,
+            "loss": value / scale,
             "accuracy": accuracy,
-            "gradient_norm": global_norm(grads),
+            "gradient_norm": global_norm(grads) / scale,
             "update_norm": global_norm(updates),
             "parameter_norm": global_norm(state.params),
-        } | report(opt_state, per_layer=False)
+        } | reported
         new_state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -117,6 +158,13 @@ def make_train_step(
         return new_state, metrics
 
     return step
+
+
+def classes_of(labels: Any) -> Array:
+    """Return integer labels as they are, and of dense ones the largest class."""
+    if isinstance(labels, tuple):
+        labels = labels[0]
+    return labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
 
 
 def compile_step(step: Step) -> Step:

@@ -193,17 +193,18 @@ def dynamic_loss_scale(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def loss_scale(opt_state: PyTree) -> Array:
+def loss_scale(opt_state: PyTree, *, default: Scalar | None = None) -> Array:
     """Return the factor by which to multiply the next loss.
 
     Args:
       opt_state: the state of any chain or wrapper with `dynamic_loss_scale` in it.
+      default: the factor where the state holds no scale; None raises.
 
     Returns:
       A float32 scalar.
 
     Raises:
-      ValueError: if the state holds no scale, or more than one.
+      ValueError: if the state holds no scale and there is no default, or more than one.
 
     Examples:
       >>> import optix_tricks as ot
@@ -216,6 +217,8 @@ def loss_scale(opt_state: PyTree) -> Array:
 
     nodes = jax.tree.leaves(opt_state, is_leaf=is_scaled)
     scales = [node.loss_scale for node in nodes if is_scaled(node)]
+    if not scales and default is not None:
+        return as_scalar(default)
     if len(scales) != 1:
         raise ValueError(
             f"opt_state must hold one loss scale, got {len(scales)}: wrap the whole "

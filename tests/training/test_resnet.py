@@ -124,9 +124,41 @@ def test_a_constant_factor_on_a_normalised_kernel_changes_nothing():
 
 
 def test_functional_refuses_other_variables():
-    class Dropping(nnx.Module):
-        def __init__(self, rngs):
-            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+    class Counting(nnx.Module):
+        def __init__(self):
+            self.calls = nnx.Cache(jnp.zeros(()))
 
-    with pytest.raises(ValueError, match=r"parameters and batch statistics, found Rng"):
-        functional(Dropping(nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"and random state, found Cache"):
+        functional(Counting())
+
+
+class Dropping(nnx.Module):
+    """Two layers of dropout with one source of random numbers, and nothing else."""
+
+    def __init__(self, rngs):
+        self.first = nnx.Dropout(0.5, rngs=rngs)
+        self.second = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, images, *, train):
+        x = images.reshape(len(images), -1)
+        drops = (self.first, self.second)
+        return jnp.stack([drop(x, deterministic=not train) for drop in drops])
+
+
+def test_random_numbers_of_a_network_come_from_the_key_of_the_call():
+    apply, params, stats = functional(Dropping(nnx.Rngs(0)))
+    images = jnp.ones((4, 8, 8, 1))
+
+    @jax.jit
+    def masks(key):
+        return apply(params, stats, images, train=True, key=key)[0] != 0
+
+    one, other = masks(jax.random.key(1)), masks(jax.random.key(2))
+    assert (one == masks(jax.random.key(1))).all()
+    assert (one != other).any()
+    assert (one[0] != one[1]).any()  # each layer draws its own
+    assert 0.3 < one.mean() < 0.7
+    kept, _ = apply(params, stats, images, train=False)
+    np.testing.assert_array_equal(kept, jnp.ones((2, 4, 64)))
+    with pytest.raises(ValueError, match="key must be given to train a model"):
+        apply(params, stats, images, train=True)

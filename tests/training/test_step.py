@@ -19,6 +19,7 @@ from optix_tricks.training.step import (
     compile_step_on_devices,
     compile_step_on_mesh,
     make_train_step,
+    step_keys,
 )
 
 
@@ -264,7 +265,7 @@ def test_sam_in_the_step_is_two_gradients_and_one_update_of_the_statistics():
     step = jax.jit(make_train_step(apply, cross_entropy, tx, augment=random_flip))
     state, metrics = step(create_state(params, stats, tx, jax.random.key(0)), batch)
 
-    images = random_flip(jax.random.fold_in(jax.random.key(0), 0), batch.images)
+    images = random_flip(step_keys(jax.random.key(0), 0).augment, batch.images)
 
     def loss(params):
         logits, new_stats = apply(params, stats, images, train=True)

@@ -1,0 +1,103 @@
+"""What the recipes for image classification share: from their numbers to a job."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Key
+
+from optix_tricks.augment import cutmix, cutout, mixup, random_crop, random_flip
+from optix_tricks.losses import cross_entropy
+from optix_tricks.training.data import Dataset
+from optix_tricks.training.loop import Job
+from optix_tricks.training.precision import policy
+from optix_tricks.training.state import functional, normalize
+from optix_tricks.training.step import Augment, Mix
+
+
+def make_job(
+    config: Any,
+    dataset: Dataset,
+    model: nnx.Module,
+    tx: optax.GradientTransformation,
+    *,
+    augment: Augment,
+    mix: Mix | None = None,
+    flip: bool,
+    checkpoint_every: int = 1,
+) -> Job:
+    """Normalise the images, smooth the labels, and run the network at its precision.
+
+    Args:
+      config: with `epochs`, `batch_size`, `label_smoothing`, `seed` and, for the loss
+        scale of float16, `compute_dtype`.
+      dataset: gives the mean and deviation of its channels.
+      model: takes `images` and `train=`.
+      tx: the recipe's chain, for float32 gradients.
+      augment: of the images.
+      mix: of images and labels, after it.
+      flip: average the final test over mirror images.
+      checkpoint_every: epochs.
+    """
+    mean, std = dataset.channel_statistics()
+    apply, params, batch_stats = functional(
+        model, preprocess=normalize(jnp.asarray(mean), jnp.asarray(std))
+    )
+
+    def loss(logits: Array, labels: Array) -> Array:
+        return cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+
+    return Job(
+        apply=apply,
+        params=params,
+        batch_stats=batch_stats,
+        loss=loss,
+        tx=policy(getattr(config, "compute_dtype", "float32")).optimizer(tx),
+        augment=augment,
+        mix=mix,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        test_loss=cross_entropy,
+        test_flip=flip,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def crop_flip_cutout(config: Any, dataset: Dataset) -> Augment:
+    """Return the augmentation of small images.
+
+    Args:
+      config: with `padding`, `flip` and `cutout`.
+      dataset: its mean is the grey of the cut out square, about zero once normalised.
+    """
+    grey = round(255 * float(dataset.channel_statistics()[0].mean()))
+
+    def augment(key: Key[Array, ""], images: Array) -> Array:
+        for_crop, for_flip, for_cutout = jax.random.split(key, 3)
+        images = random_crop(for_crop, images, padding=config.padding)
+        if config.flip:
+            images = random_flip(for_flip, images)
+        return cutout(for_cutout, images, size=config.cutout, fill=grey)
+
+    return augment
+
+
+def mixup_or_cutmix(config: Any, dataset: Dataset) -> Mix | None:
+    """Return the mixing of images and labels, None if there is none.
+
+    Args:
+      config: with `mixup` and `cutmix`, the alphas, 0 for none; one of them at most.
+      dataset: gives the number of classes.
+    """
+    if not config.mixup and not config.cutmix:
+        return None
+    mixing, alpha = (mixup, config.mixup) if config.mixup else (cutmix, config.cutmix)
+
+    def mix(key: Key[Array, ""], images: Array, labels: Array) -> tuple[Array, Array]:
+        mixed = mixing(key, images, labels, alpha=alpha)
+        return mixed.images, mixed.dense(dataset.num_classes)
+
+    return mix
