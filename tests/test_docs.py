@@ -122,9 +122,21 @@ def cards():
     return found
 
 
+AROUND_TRAINING = {
+    "policy",
+    "dynamic_loss_scale",
+    "master_weights",
+    "early_stopping",
+    "refresh_batch_statistics",
+    "greedy_layerwise",
+    "hint_loss",
+    "restore_partially",
+}
+
+
 def test_every_trick_has_a_card_with_all_its_fields():
     there = cards()
-    assert not [name for _, name in SHELF_NAMES if name not in there]
+    assert {name for _, name in SHELF_NAMES} | AROUND_TRAINING <= there.keys()
     for name, text in there.items():
         fields = re.findall(r"^- \*\*(.*?)\*\*:", text, re.MULTILINE)
         assert fields == FIELDS, name

@@ -53,8 +53,8 @@ def adjust_contrast(images: Images, factor: ArrayLike) -> Images:
         out = clip(m + factor · (image - m)),    m = mean of 0.299 R + 0.587 G + 0.114 B
 
     A factor of 0 is flat, 1 the image, more has more contrast. Rounded and clipped as
-    `PIL.ImageEnhance.Contrast` does: uint8 images to [0, 255] and down to a level, with
-    m and the grey to the nearest; floating ones to [0, 1], which is their range;
+    `PIL.ImageEnhance.Contrast` does, within a level: uint8 images to [0, 255] and down,
+    with m and the grey to the nearest; floating ones to [0, 1], which is their range;
     computed in float32.
 
     Helps where light and exposure vary between pictures. Hurts images that are already
@@ -89,9 +89,10 @@ def adjust_saturation(images: Images, factor: ArrayLike) -> Images:
         out = clip(g + factor · (image - g)),    g = 0.299 R + 0.587 G + 0.114 B
 
     A factor of 0 is grey, 1 the image, more is more colourful; an image of one channel
-    stays as it is. Rounded and clipped as `PIL.ImageEnhance.Color` does: uint8 images to
-    [0, 255] and down to a level, with g to the nearest; floating ones to [0, 1], which
-    is their range; computed in float32. The weights are those of ITU-R 601-2.
+    stays as it is. Rounded and clipped as `PIL.ImageEnhance.Color` does, within a
+    level: uint8 images to [0, 255] and down, with g to the nearest; floating ones to
+    [0, 1], which is their range; computed in float32. The weights are those of ITU-R
+    601-2.
 
     Helps where colour says little about the class. Hurts where it tells the classes
     apart, as in flowers and birds, and images that are already normalised: the clip cuts
@@ -148,7 +149,10 @@ def blend(image: Array, degenerate: Array, factor: Float[Array, ""]) -> Array:
     """Return degenerate + factor · (image - degenerate), clipped; uint8 rounded down."""
     wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     white = 255 if image.dtype == jnp.uint8 else 1
-    mixed = wide + (1 - factor) * (degenerate - wide)  # exactly the image at factor 1
+    if image.dtype == jnp.uint8:
+        mixed = degenerate + factor * (wide - degenerate)  # as Pillow rounds
+    else:
+        mixed = wide + (1 - factor) * (degenerate - wide)  # exactly the image at factor 1
     return jnp.clip(mixed, 0, white).astype(image.dtype)
 
 

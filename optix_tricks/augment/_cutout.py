@@ -2,17 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from optix_tricks._checks import check_count
 from optix_tricks.augment._boxes import inside
-from optix_tricks.augment._images import Images, check_images, fill_values
+from optix_tricks.augment._images import Fill, Images, check_images, fill_values
 
 
-def cutout(
-    key: PRNGKeyArray, images: Images, *, size: int, fill: ArrayLike = 0.0
-) -> Images:
+def cutout(key: PRNGKeyArray, images: Images, *, size: int, fill: Fill = 0.0) -> Images:
     """Set a square of each image to a constant.
 
         out[i, j] = fill    for u - ⌊size/2⌋ <= i < u - ⌊size/2⌋ + size

@@ -1,9 +1,12 @@
 """What augmentations share: checks of the images, dtypes, and how draws are laid out."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num, UInt8
 
@@ -17,6 +20,7 @@ Resized = (
     UInt8[Array, "batch new_height new_width channel"]
     | Float[Array, "batch new_height new_width channel"]
 )
+Fill = ArrayLike | Sequence[int | float]
 Limits = tuple[int | float, int | float]
 
 
@@ -56,7 +60,7 @@ def to_dtype(values: Float[Array, "*shape"], dtype: Any) -> Num[Array, "*shape"]
     return values.astype(dtype)
 
 
-def fill_values(images: Images, fill: ArrayLike) -> Num[Array, " channel"]:
+def fill_values(images: Images, fill: Fill) -> Num[Array, " channel"]:
     """Return one value for each channel, in the dtype of `images`; raise if it has none.
 
     >>> fill_values(jnp.zeros((1, 2, 2, 3), jnp.uint8), 127.5)
@@ -65,13 +69,25 @@ def fill_values(images: Images, fill: ArrayLike) -> Num[Array, " channel"]:
     convert the images to a floating dtype first.
     """
     check_number("fill", fill)
-    in_uint8 = not isinstance(fill, (int, float)) or fill in range(256)
-    if images.dtype == jnp.uint8 and not in_uint8:
+    known = not isinstance(fill, jax.core.Tracer)
+    if images.dtype == jnp.uint8 and known and not np.isin(fill, range(256)).all():
         raise ValueError(
             f"fill must be a whole number in [0, 255] for uint8 images, got {fill!r};"
             " convert the images to a floating dtype first."
         )
     return jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape[-1:])
+
+
+def check_scalar(name: str, value: Any) -> None:
+    """Raise unless `value` is one number for all images.
+
+    >>> check_scalar("degrees", jnp.array([90.0, 0.0]))
+    Traceback (most recent call last):
+    ValueError: degrees must be one number for all images, got shape [2].
+    """
+    if jnp.ndim(value):
+        shape = list(jnp.shape(value))
+        raise ValueError(f"{name} must be one number for all images, got shape {shape}.")
 
 
 def height_and_width(size: Any) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Num, PRNGKeyArray
 
@@ -87,12 +88,16 @@ def _distribution(labels: Array, num_classes: int, dtype: Any) -> Array:
                 f" got {num_classes}."
             )
         return labels.astype(dtype)
+    if not isinstance(labels, jax.core.Tracer):
+        known = np.asarray(labels, int)
+        wrong = known[(known < 0) | (known >= num_classes)]
+        if wrong.size:
+            raise ValueError(
+                f"labels must be in [0, {num_classes}), got {wrong[0]};"
+                " pass the data set's number of classes."
+            )
+    labels = labels.astype(int)  # 256 classes are not a number in uint8
     outside = (labels < 0) | (labels >= num_classes)
-    if not isinstance(labels, jax.core.Tracer) and outside.any():
-        raise ValueError(
-            f"labels must be in [0, {num_classes}), got {labels[outside][0]};"
-            " pass the data set's number of classes."
-        )
     one_hot = jax.nn.one_hot(labels, num_classes, dtype=dtype)
     return jnp.where(outside[..., None], jnp.nan, one_hot)
 
@@ -129,4 +134,5 @@ def draw_lam(
 
 def permuted(x: Array, order: Integer[Array, " batch"]) -> Array:
     """Return x[order] with the sharding of x, which explicit mesh axes want named."""
+    x = jnp.asarray(x)
     return x.at[order].get(out_sharding=jax.typeof(x).sharding, mode="promise_in_bounds")

@@ -7,7 +7,14 @@ from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_nonnegative
 from optix_tricks.augment._colour import check_colours
-from optix_tricks.augment._images import Images, check_images, fill_values, lay_out_like
+from optix_tricks.augment._images import (
+    Fill,
+    Images,
+    check_images,
+    check_scalar,
+    fill_values,
+    lay_out_like,
+)
 from optix_tricks.augment._rand_augment_ops import OPERATIONS, operate
 from optix_tricks.augment._warp import check_interpolation
 
@@ -19,7 +26,7 @@ def rand_augment(
     num_ops: int = 2,
     magnitude: ArrayLike = 9,
     interpolation: str = "nearest",
-    fill: ArrayLike = 0.0,
+    fill: Fill = 0.0,
 ) -> Images:
     """Apply a few operations to each image, drawn for it from fourteen.
 
@@ -80,6 +87,7 @@ def rand_augment(
     check_colours(images)
     check_count("num_ops", num_ops)
     check_nonnegative("magnitude", magnitude)
+    check_scalar("magnitude", magnitude)
     if isinstance(magnitude, (int, float)) and magnitude > 30:
         raise ValueError(f"magnitude must be in [0, 30], got {magnitude!r}.")
     check_interpolation(interpolation)

@@ -8,10 +8,12 @@ from jaxtyping import Array, Num, PRNGKeyArray
 from optix_tricks._checks import check_fraction
 from optix_tricks.augment._boxes import TRIES, first_that_fits, inside
 from optix_tricks.augment._images import (
+    Fill,
     Images,
     Limits,
     check_images,
     check_range,
+    check_scalar,
     fill_values,
 )
 
@@ -23,7 +25,7 @@ def random_erasing(
     probability: ArrayLike = 0.5,
     area: Limits = (0.02, 0.4),
     aspect: Limits = (0.3, 1 / 0.3),
-    fill: ArrayLike | str = "noise",
+    fill: Fill | str = "noise",
 ) -> Images:
     """Replace a random rectangle of each image by noise or a constant.
 
@@ -72,6 +74,7 @@ def random_erasing(
     """
     check_images(images)
     check_fraction("probability", probability)
+    check_scalar("probability", probability)
     check_range("area", area, largest=1)
     check_range("aspect", aspect)
     batch, height, width, _ = images.shape

@@ -6,7 +6,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_nonnegative
-from optix_tricks.augment._images import Images, check_images, fill_values, lay_out_like
+from optix_tricks.augment._images import (
+    Fill,
+    Images,
+    check_images,
+    check_scalar,
+    fill_values,
+    lay_out_like,
+)
 from optix_tricks.augment._warp import check_interpolation, warp
 
 
@@ -16,7 +23,7 @@ def random_rotation(
     *,
     degrees: ArrayLike,
     interpolation: str = "bilinear",
-    fill: ArrayLike = 0.0,
+    fill: Fill = 0.0,
 ) -> Images:
     """Turn each image about its centre by an angle of its own.
 
@@ -63,6 +70,7 @@ def random_rotation(
     """
     check_images(images)
     check_nonnegative("degrees", degrees)
+    check_scalar("degrees", degrees)
     check_interpolation(interpolation)
     values = fill_values(images, fill)
     draws = jax.random.uniform(key, (images.shape[0], 1), jnp.float32, -1, 1)

@@ -155,7 +155,8 @@ def selective_predict(
     """
     check_images(images)
     check_fraction("fraction", fraction)
-    logits = predict(images)
+    images = jnp.asarray(images)
+    logits = jnp.asarray(predict(images))
     batch = images.shape[0]
     if logits.ndim != 2 or logits.shape[0] != batch:
         raise ValueError(

@@ -74,7 +74,8 @@ def variance_by_depth(
         gradient by both.
 
     Raises:
-        ValueError: if the model has no convolution or linear layer.
+        ValueError: if the model has no convolution or linear layer, or calls one at
+            two sizes.
 
     Examples:
         >>> layers = [nnx.Linear(64, 64, rngs=nnx.Rngs(i)) for i in range(3)]
@@ -95,7 +96,7 @@ def variance_by_depth(
             module = nnx.merge(graph, state, copy=True)
             for path, layer in named_layers(module).items():
                 if path in shifts:
-                    _shift(layer, shifts[path])
+                    _shift(layer, path, shifts[path])
             y, outputs = layer_outputs(module, x, **kwargs)
             return loss(y), outputs
 
@@ -109,12 +110,18 @@ def variance_by_depth(
     return DepthVariance(tuple(shapes), *measure(state, x))
 
 
-def _shift(layer: nnx.Module, shift: Array) -> None:
+def _shift(layer: nnx.Module, path: str, shift: Array) -> None:
     """Give this one object a class that adds `shift` to what a call returns."""
     kind = type(layer)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Array:
-        return kind.__call__(self, *args, **kwargs) + shift
+        y = kind.__call__(self, *args, **kwargs)
+        if y.shape != shift.shape:
+            raise ValueError(
+                f"model must call its layer {path!r} at one size, got outputs of shapes"
+                f" {list(y.shape)} and {list(shift.shape)}."
+            )
+        return y + shift
 
     shifted = type(kind.__name__, (kind,), {"__call__": call})
     object.__setattr__(layer, "__class__", shifted)

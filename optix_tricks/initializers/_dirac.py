@@ -75,11 +75,12 @@ def dirac(*, groups: int = 1, rest: Any = zeros, dtype: Any = None) -> Initializ
         centre = tuple((size - 1) // 2 for size in spatial)
         delta = jnp.zeros((*spatial, inputs, block), dtype)
         delta = delta.at[centre].set(jnp.eye(inputs, block, dtype=dtype))
+        sharding = () if out_sharding is None else (out_sharding,)
         carries = jnp.arange(outputs) % block < inputs
         return jnp.where(
             carries.reshape((1,) * (len(shape) - 1) + (outputs,)),
             jnp.tile(delta, groups),
-            rest(key, shape, dtype, out_sharding),
+            rest(key, shape, dtype, *sharding),
         )
 
     return init

@@ -132,6 +132,9 @@ def _orthonormal(key: Array, layer: Any) -> Array:
     kernel = layer.kernel
     outputs = math.prod(np.atleast_1d(layer.out_features).tolist())
     matrix = orthogonal()(key, (kernel.size // outputs, outputs), kernel.dtype)
+    if getattr(layer, "transpose_kernel", False):  # of nnx.ConvTranspose: [..., out, in]
+        *window, last, before = kernel.shape
+        return matrix.reshape(*window, before, last).swapaxes(-1, -2)
     return matrix.reshape(kernel.shape)
 
 

@@ -9,7 +9,12 @@ from jaxtyping import Array
 
 
 def kernel_of(layer: Any) -> nnx.Param:
-    """Return the parameter `kernel` of a layer, or raise if it has none."""
+    """Return the parameter by which a layer multiplies, or raise if there is none."""
+    if getattr(layer, "computes_kernel", False):
+        raise ValueError(
+            f"layer must multiply by its parameter `kernel`, got {type(layer).__name__},"
+            " which computes another one from it."
+        )
     kernel = getattr(layer, "kernel", None)
     if not isinstance(kernel, nnx.Param) or kernel.ndim < 2:
         raise ValueError(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flax import nnx
+from jax.extend.core import get_opaque_trace_state
 
 Selection = Callable[[str, nnx.Module], bool]
 
@@ -55,7 +56,8 @@ def layer_outputs(
         The model's output, and a dict from path to output.
 
     Raises:
-        ValueError: if no layer is selected.
+        ValueError: if no layer is selected, or one is that the model calls inside of a
+            transformation of its own, such as `vmap`, from which nothing can be kept.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -68,19 +70,28 @@ def layer_outputs(
     if not layers:
         raise ValueError("only must select at least one layer of the model, got none.")
     outputs: dict[str, Any] = {}
+    here = get_opaque_trace_state()
     with contextlib.ExitStack() as stack:
         for path, layer in layers.items():
-            stack.enter_context(_recorded(layer, path, outputs))
+            stack.enter_context(_recorded(layer, path, outputs, here))
         result = model(*args, **kwargs)
     return result, outputs
 
 
 @contextlib.contextmanager
-def _recorded(layer: nnx.Module, path: str, outputs: dict[str, Any]) -> Iterator[None]:
+def _recorded(
+    layer: nnx.Module, path: str, outputs: dict[str, Any], here: Any
+) -> Iterator[None]:
     """Give this one object a class that keeps what a call returns."""
     kind = type(layer)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if get_opaque_trace_state() != here:
+            raise ValueError(
+                f"only must not select {path!r}: the model calls it inside of a"
+                " transformation, as DropConnect does in training; select the layer"
+                " around it, or call the model to evaluate."
+            )
         outputs.pop(path, None)
         y = kind.__call__(self, *args, **kwargs)
         outputs[path] = y

@@ -51,6 +51,8 @@ class WSConv(nnx.Conv):
     Propagation to Close the Performance Gap in Unnormalized ResNets", Brock et al., 2021.
     """
 
+    computes_kernel = True
+
     def __init__(
         self,
         in_features: int,

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_fraction
 from optix_tricks._tree import widen
+from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
     BatchLabels,
     Embeddings,
@@ -101,16 +102,28 @@ def update_centers(
     """
     check_fraction("alpha", alpha)
     _check(embeddings, labels, centers)
+    total, count = _of_classes(centers, embeddings, labels)
+    step = jnp.asarray(alpha, total.dtype) * total / (1 + count)[:, None]
+    return (widen(centers) + step).astype(centers.dtype)
+
+
+@sharded_as_batch
+def _of_classes(
+    centers: Centers, embeddings: Embeddings, labels: BatchLabels
+) -> tuple[Centers, Float[Array, " classes"]]:
+    """Return Σ_i 1(y_i = j) (x_i - c_j) and Σ_i 1(y_i = j) of every class j."""
     from_center = _from_center(embeddings, labels, centers)
     index = as_index(labels, len(centers))
     total = jnp.zeros(centers.shape, from_center.dtype)
     total = total.at[index].add(from_center, mode="drop")
     count = jnp.zeros(len(centers), from_center.dtype).at[index].add(1, mode="drop")
-    step = jnp.asarray(alpha, total.dtype) * total / (1 + count)[:, None]
-    return (widen(centers) + step).astype(centers.dtype)
+    return total, count
 
 
-def _from_center(embeddings: Embeddings, labels: BatchLabels, centers: Centers) -> Array:
+@sharded_as_batch
+def _from_center(
+    embeddings: Embeddings, labels: BatchLabels, centers: Centers
+) -> Embeddings:
     """Return x - c_y; for a label that is no class, of any centre: callers mask it."""
     own = jnp.take(
         jax.lax.stop_gradient(centers),

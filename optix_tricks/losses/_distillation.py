@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_fraction, check_number, check_positive
 from optix_tricks._tree import widen
 from optix_tricks.losses._cross_entropy import cross_entropy
-from optix_tricks.losses._labels import Labels, Logits, expectation
+from optix_tricks.losses._labels import Labels, Logits
 
 
 def distillation(
@@ -74,6 +74,22 @@ def distillation(
     t = jnp.asarray(temperature, hard.dtype)
     log_p = jax.nn.log_softmax(widen(logits) / t)
     log_q = jax.nn.log_softmax(jax.lax.stop_gradient(teacher_logits).astype(t.dtype) / t)
-    soft = t**2 * expectation(log_q - log_p, jnp.exp(log_q))
+    soft = t**2 * _divergence(log_q, log_p)
     a = jnp.asarray(alpha, hard.dtype)
-    return a * hard + (1 - a) * soft
+    return jnp.where(a == 0, 0, a * hard) + jnp.where(a == 1, 0, (1 - a) * soft)
+
+
+def _divergence(log_q: Logits, log_p: Logits) -> Float[Array, "*batch"]:
+    """Return KL(q || p) as a sum of terms that are not negative.
+
+        KL = Σ_k q_k (exp(d_k) - 1 - d_k),    d = log p - log q
+
+    Σ q d alone has terms of either sign, which cancel where p is near q. Near 0 the term
+    is taken from expm1, and elsewhere as p - q - q d, where exp(d) could overflow.
+    """
+    q, p = jnp.exp(log_q), jnp.exp(log_p)
+    d = jnp.where(q == 0, 0, log_p - log_q)
+    near = (q > 0) & (jnp.abs(d) < 1)
+    small = jnp.where(near, d, 0)
+    terms = jnp.where(near, q * (jnp.expm1(small) - small), p - q - q * d)
+    return jnp.sum(terms, axis=-1)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from optix_tricks.losses._batch_axes import sharded_as_batch
+
 Embeddings = Float[Array, "batch features"]
 BatchLabels = Integer[Array, " batch"]
 
@@ -39,6 +41,7 @@ def check_batch_labels(embeddings: Array, labels: Array) -> None:
         )
 
 
+@sharded_as_batch
 def positives_and_negatives(
     labels: BatchLabels,
 ) -> tuple[Bool[Array, "batch batch"], Bool[Array, "batch batch"]]:
@@ -65,6 +68,9 @@ def dot_products(
 ) -> Float[Array, "rows columns"]:
     """Every row of `a` with every row of `b`, in full precision on accelerators too."""
     return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
+
+
+dot_products_of_pairs = sharded_as_batch(dot_products)
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_nonnegative, check_positive
 from optix_tricks._tree import widen
+from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
     BatchLabels,
     Embeddings,
@@ -81,7 +82,7 @@ def arcface_logits(
     if isinstance(margin, numbers.Real) and margin > math.pi / 2:
         raise ValueError(f"margin must be in [0, π/2] radians, got {margin!r}.")
     x, weights = _unit_vectors(embeddings, class_weights, labels, scale)
-    own = jnp.take(weights, as_index(labels, len(weights)), axis=0, mode="clip")
+    own = _own(labels, weights)
     m = jnp.asarray(margin, x.dtype)
     cosine = jnp.sum(x * own, axis=1)
     sine = length(x - own) * length(x + own) / 2
@@ -164,6 +165,11 @@ def _unit_vectors(
         )
     check_classes(labels, class_weights.shape[1])
     return normalize(widen(embeddings)), normalize(widen(class_weights).T)
+
+
+@sharded_as_batch
+def _own(labels: BatchLabels, weights: Float[Array, "classes features"]) -> Embeddings:
+    return jnp.take(weights, as_index(labels, len(weights)), axis=0, mode="clip")
 
 
 def _is_own(labels: BatchLabels, classes: int) -> Array:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._tree import widen
 from optix_tricks.losses._cross_entropy import cross_entropy
-from optix_tricks.losses._embeddings import Embeddings, check_pair, dot_products
+from optix_tricks.losses._embeddings import Embeddings, check_pair, dot_products_of_pairs
 
 
 def n_pair_loss(
@@ -50,6 +50,6 @@ def n_pair_loss(
     check_nonnegative("l2_weight", l2_weight)
     check_pair(anchors, positives, names=("anchors", "positives"))
     x, y = widen(anchors), widen(positives)
-    against_others = cross_entropy(dot_products(x, y), jnp.arange(len(x)))
+    against_others = cross_entropy(dot_products_of_pairs(x, y), jnp.arange(len(x)))
     squares = jnp.sum(jnp.square(x) + jnp.square(y), axis=-1)
     return against_others + jnp.asarray(l2_weight, squares.dtype) / 4 * squares

@@ -7,7 +7,9 @@ from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._tree import widen
+from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._cross_entropy import cross_entropy
+from optix_tricks.losses._labels import Labels, Logits
 
 
 def pairwise_confusion(
@@ -57,11 +59,16 @@ def pairwise_confusion(
             f" {list(logits.shape)}; leave an example out to pair the others."
         )
     loss = cross_entropy(logits, labels)
-    p = jax.nn.softmax(widen(logits))
+    confusion = _confusion(jax.nn.softmax(widen(logits)), labels)
+    return loss + jnp.asarray(weight, loss.dtype) / 2 * confusion
+
+
+@sharded_as_batch
+def _confusion(p: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """Return γ_ij |p_i - p_j|² for every i and its partner j."""
     half = len(p) // 2
     distance = jnp.sum(jnp.square(p[:half] - p[half:]), axis=-1)
     differ = labels[:half] != labels[half:]
     if differ.ndim == 2:
         differ = jnp.any(differ, axis=-1)
-    confusion = jnp.tile(jnp.where(differ, distance, 0), 2)
-    return loss + jnp.asarray(weight, loss.dtype) / 2 * confusion
+    return jnp.tile(jnp.where(differ, distance, 0), 2)

@@ -12,7 +12,7 @@ from optix_tricks.losses._embeddings import (
     Embeddings,
     check_batch_labels,
     check_embeddings,
-    dot_products,
+    dot_products_of_pairs,
     normalize,
     positives_and_negatives,
 )
@@ -68,7 +68,7 @@ def supervised_contrastive_loss(
     check_embeddings(embeddings)
     check_batch_labels(embeddings, labels)
     z = normalize(widen(embeddings))
-    logits = dot_products(z, z) / jnp.asarray(temperature, z.dtype)
+    logits = dot_products_of_pairs(z, z) / jnp.asarray(temperature, z.dtype)
     itself = jnp.eye(len(z), dtype=bool)
     log_p = jax.nn.log_softmax(jnp.where(itself, -jnp.inf, logits), axis=1)
     positive, _ = positives_and_negatives(labels)

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._tree import widen
+from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
     BatchLabels,
     Embeddings,
@@ -103,6 +104,7 @@ def _hinge(gap: Array, margin: ArrayLike | str) -> Array:
     return jax.nn.relu(gap + jnp.asarray(margin, gap.dtype))
 
 
+@sharded_as_batch
 def _batch_hard_gap(
     x: Embeddings, positive: Pairs, negative: Pairs
 ) -> Float[Array, " batch"]:
@@ -113,6 +115,7 @@ def _batch_hard_gap(
     return length(x - x[farthest]) - length(x - x[nearest])
 
 
+@sharded_as_batch
 def _semi_hard_gaps(z: Embeddings, negative: Pairs) -> Float[Array, "batch batch"]:
     """Squared distance [a, p] less that of a from the negative for p.
 

@@ -41,9 +41,14 @@ def make_job(
       flip: average the final test over mirror images.
       checkpoint_every: epochs.
     """
+    precision = policy(getattr(config, "compute_dtype", "float32"))
     mean, std = dataset.channel_statistics()
+    image = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.uint8)
+    jax.eval_shape(augment, jax.random.key(0), image)  # raises before anything is made
     apply, params, batch_stats = functional(
-        model, preprocess=normalize(jnp.asarray(mean), jnp.asarray(std))
+        model,
+        preprocess=normalize(jnp.asarray(mean), jnp.asarray(std)),
+        output_dtype=precision.output,
     )
 
     def loss(logits: Array, labels: Array) -> Array:
@@ -54,7 +59,7 @@ def make_job(
         params=params,
         batch_stats=batch_stats,
         loss=loss,
-        tx=policy(getattr(config, "compute_dtype", "float32")).optimizer(tx),
+        tx=precision.optimizer(tx),
         augment=augment,
         mix=mix,
         epochs=config.epochs,

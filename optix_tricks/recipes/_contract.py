@@ -24,6 +24,10 @@ CHECKS: dict[str, Callable[[str, Any], None]] = {
     "warmup_epochs": check_nonnegative,
     "warmup_fraction": check_fraction,
     "label_smoothing": check_fraction,
+    "padding": check_count,
+    "shift": check_count,
+    "cutout": check_count,
+    "smallest_crop": check_fraction,
     "mixup": check_nonnegative,
     "cutmix": check_nonnegative,
 }

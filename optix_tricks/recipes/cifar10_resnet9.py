@@ -40,7 +40,7 @@ class Config:
     """Settings of the CIFAR-10 ResNet-9 recipe."""
 
     dataset: str = "cifar10"
-    """a TFDS data set, a .npz of arrays, or digits"""
+    """a TFDS data set, a .npz of arrays, generated, or digits"""
     data_dir: str | None = None
     """where TFDS looks; its own default if not given"""
     width: int = 64

@@ -35,7 +35,7 @@ class Config:
     """Settings of the digits recipe."""
 
     dataset: str = "digits"
-    """digits, a TFDS data set, or a .npz of arrays"""
+    """digits, generated, a TFDS data set, or a .npz of arrays"""
     data_dir: str | None = None
     """where TFDS looks; its own default if not given"""
     width: int = 16

@@ -117,8 +117,9 @@ def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyT
         if not is_affine or (m > 1).any():
             raise ValueError(
                 f"batch_stats at '{path_name(path)}' must become m s + (1 - m) b in"
-                " training, with a b that no statistics change: a layer before it"
-                " normalises by its running statistics in training too."
+                " training, with a b that no statistics change: it is no average, as the"
+                " vectors of SpectralNorm, or a layer before it normalises by its running"
+                " statistics in training too."
             )
     return momentum
 

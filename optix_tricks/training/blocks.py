@@ -1,6 +1,6 @@
 """The blocks of residual networks: a convolution with its norm, basic and bottleneck.
 
-`conv` and `norm` make the layers and are called like `nnx.Conv` and `nnx.BatchNorm`:
+`conv` and `norm` make the layers and are called like `nnx.Conv` and `BatchNorm`:
 `norm=functools.partial(GhostBatchNorm, ghost_size=32)`. The parameters and statistics of
 norms are float32, whatever `dtype` the activations and `param_dtype` the kernels have.
 """
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from optix_tricks.layers import DropPath
+from optix_tricks.layers import BatchNorm, DropPath
 
 he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -30,7 +30,7 @@ class ConvNorm(nnx.Module):
         scale_init: Any = nnx.initializers.ones,
         kernel_init: Any = he_normal_fan_out,
         conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = nnx.BatchNorm,
+        norm: Callable[..., Any] = BatchNorm,
         dtype: Any,
         param_dtype: Any = jnp.float32,
         axis_name: str | None,

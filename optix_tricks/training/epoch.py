@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Integer, Key, Num
 
 from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree
+from optix_tricks.augment import flip_predict
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
 
@@ -154,10 +155,10 @@ def make_evaluate(
         labels: Integer[Array, " batch"],
         counted: Float[Array, " batch"],
     ) -> tuple[Array, Array]:
-        logits, _ = apply(params, batch_stats, images, train=False)
-        if flip:
-            mirrored, _ = apply(params, batch_stats, images[:, :, ::-1], train=False)
-            logits = (logits + mirrored) / 2
+        def predict(images: Array) -> Array:
+            return apply(params, batch_stats, images, train=False)[0]
+
+        logits = flip_predict(predict, images) if flip else predict(images)
         hits = (jnp.argmax(logits, axis=-1) == labels) * counted
         return jnp.sum(hits), jnp.sum(loss(logits, labels) * counted)
 

@@ -111,7 +111,9 @@ def restore_partially(
             done.append(path)
             if x.dtype != w.dtype:
                 cast[path] = f"{x.dtype} to {w.dtype}"
-            new[-1] = jnp.array(x, w.dtype, device=w.sharding if w.committed else None)
+            _check_range(path, x, w.dtype)
+            committed = getattr(w, "committed", False)
+            new[-1] = jnp.array(x, w.dtype, device=w.sharding if committed else None)
     report = RestoreReport(
         tuple(done), cast, tuple(missing), tuple(skipped), mismatched, tuple(there)
     )
@@ -123,6 +125,19 @@ def restore_partially(
     if strict and (missing or mismatched or there):
         raise ValueError(f"loaded must fit params where strict is True, got:\n{report}")
     return jax.tree.unflatten(jax.tree.structure(params), new), report
+
+
+def _check_range(path: str, x: Any, dtype: Any) -> None:
+    """Raise if a finite value would become infinite."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return
+    wide = np.abs(np.asarray(x, np.float64))
+    largest = np.max(wide, initial=0, where=np.isfinite(wide))
+    if largest > float(jnp.finfo(dtype).max):
+        raise ValueError(
+            f"loaded {path!r} must fit into {dtype}, got values up to {largest:g}; keep"
+            " the model's parameters in float32."
+        )
 
 
 def _renamed(loaded: PyTree, rename: Mapping[str, str]) -> dict[str, Any]:

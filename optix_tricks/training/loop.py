@@ -28,6 +28,8 @@ from optix_tricks.training.run_directory import RunDirectory, RunError
 from optix_tricks.training.state import Apply, TrainState, create_state
 from optix_tricks.training.step import Augment, Batch, Mix, make_train_step
 
+NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
+
 
 class Job(NamedTuple):
     """What a recipe makes of its numbers; everything that `train` needs."""
@@ -169,18 +171,23 @@ def _record(run: RunDirectory, events: EventFile, rows: list[dict[str, Any]]) ->
 
 
 def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:
-    kept = [row for row in rows if row.get("last_finite") != 0]
-    if not kept:
-        raise RunError(
-            f"every step from {rows[0]['step']} to {rows[-1]['step']} was left out, as "
-            "its gradients were not finite: lower --learning-rate, or compute in "
-            f"bfloat16. The steps are in {path / 'metrics.jsonl'}."
-        )
-    for row in kept:
-        for name in ("loss", "gradient_norm"):
-            if not np.isfinite(row[name]):
-                raise RunError(
-                    f"{name} became {row[name]} at step {row['step']}: lower "
-                    "--learning-rate or lengthen the warm-up. The steps before are in "
-                    f"{path / 'metrics.jsonl'}."
-                )
+    """Raise where training cannot recover from numbers that are not finite.
+
+    Under a loss scale, and where bad steps are skipped, one does no harm; a whole epoch
+    of them does, once the scale is at its least.
+    """
+    bad = [(row, name) for row in rows for name in NUMBERS if not np.isfinite(row[name])]
+    if not bad:
+        return
+    last = rows[-1]
+    guarded = any(name.endswith("last_finite") for name in last)
+    all_bad = len({row["step"] for row, _ in bad}) == len(rows)
+    may_fall = last.get("loss_scale", 0) > last.get("min_scale", 0)
+    if guarded and (may_fall or not all_bad):
+        return
+    row, name = bad[0]
+    raise RunError(
+        f"{name} became {row[name]} at step {row['step']}: lower --learning-rate or "
+        "lengthen the warm-up. The steps before are in "
+        f"{path / 'metrics.jsonl'}."
+    )

@@ -33,11 +33,11 @@ class Policy(NamedTuple):
     def optimizer(self, tx: optax.GradientTransformation) -> optax.GradientTransformation:
         """Wrap an optimiser in what these dtypes need.
 
-        float16 activations get a dynamic loss scale, without which gradients below 6e-8
-        vanish; 16-bit parameters get float32 masters, without which steps below half a
-        unit in the last place do.
+        float16 activations or kernels get a dynamic loss scale, without which gradients
+        below 6e-8 vanish; 16-bit parameters get float32 masters, without which steps
+        below half a unit in the last place do.
         """
-        if self.compute == jnp.float16:
+        if jnp.float16 in (self.compute, self.param):
             tx = ot.dynamic_loss_scale(tx)
         if jnp.finfo(self.param).bits == 16:
             tx = ot.master_weights(tx)

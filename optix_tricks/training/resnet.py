@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from optix_tricks.layers import stochastic_depth_rates
+from optix_tricks.layers import BatchNorm, stochastic_depth_rates
 from optix_tricks.training.blocks import BasicBlock, BottleneckBlock, ConvNorm
 
 
@@ -33,7 +33,7 @@ class ResNet(nnx.Module):
       drop_path: rate at which the last block's branch is left out in training, an
         example at a time; it grows linearly from the first block (Huang et al., 2016).
       conv: makes the convolutions; arguments of `nnx.Conv`.
-      norm: makes the normalisations; arguments of `nnx.BatchNorm`.
+      norm: makes the normalisations; arguments of `BatchNorm`.
       dtype: of activations. Logits are always float32.
       param_dtype: of the kernels of convolutions.
       axis_name: the axis over which `pmap` or `shard_map` splits the batch; batch
@@ -56,7 +56,7 @@ class ResNet(nnx.Module):
         zero_init_last_gamma: bool = True,
         drop_path: float = 0.0,
         conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = nnx.BatchNorm,
+        norm: Callable[..., Any] = BatchNorm,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         axis_name: str | None = None,
@@ -136,7 +136,7 @@ class ResNet9(nnx.Module):
         width: int = 64,
         in_channels: int = 3,
         conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = nnx.BatchNorm,
+        norm: Callable[..., Any] = BatchNorm,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         axis_name: str | None = None,

@@ -104,7 +104,7 @@ def _started(streams: Any, key: Array) -> Any:
         (
             path,
             variable.replace(
-                jax.random.fold_in(key, place)
+                jax.random.split(jax.random.fold_in(key, place), variable.shape)
                 if isinstance(variable, nnx.RngKey)
                 else jnp.zeros_like(variable.get_value())
             ),

@@ -54,8 +54,8 @@ def make_train_step(
     """Build the step `(state, batch) -> (state, metrics)`, pure and not yet compiled.
 
     Under `dynamic_loss_scale` the loss is multiplied by the scale before it is derived,
-    and nothing else needs to know: metrics are those of the loss as it is. A step that
-    the optimiser leaves out for gradients that are not finite keeps its batch statistics.
+    and nothing else needs to know: metrics are those of the loss as it is. A step whose
+    gradients are not finite leaves the batch statistics as they were.
 
     Args:
       apply: the network; see `training.state.functional`.
@@ -135,19 +135,16 @@ def make_train_step(
             value_fn=value_fn,
             grad_fn=grad_fn,
         )
-        reported = report(opt_state, per_layer=False)
-        for name, finite in reported.items():
-            if name.endswith("last_finite"):
-                batch_stats = jax.tree.map(
-                    functools.partial(jnp.where, finite), batch_stats, state.batch_stats
-                )
+        gradient_norm = global_norm(grads)
+        kept = functools.partial(jnp.where, jnp.isfinite(gradient_norm))
+        batch_stats = jax.tree.map(kept, batch_stats, state.batch_stats)
         metrics = {
             "loss": value / scale,
             "accuracy": accuracy,
-            "gradient_norm": global_norm(grads) / scale,
+            "gradient_norm": gradient_norm / scale,
             "update_norm": global_norm(updates),
             "parameter_norm": global_norm(state.params),
-        } | reported
+        } | report(opt_state, per_layer=False)
         new_state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -182,7 +179,8 @@ def compile_step_on_mesh(
 
     Args:
       step: built without `axis_name`.
-      mesh: devices; the batch size must be a multiple of their number.
+      mesh: devices, on axes of type Auto; the batch size must be a multiple of their
+        number.
       state: placed on the mesh.
       shard_state: False copies the state to every device (data parallel). True splits
         every array of parameters and optimiser state along its longest axis that the

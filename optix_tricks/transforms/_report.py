@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import GetAttrKey
 from jaxtyping import Array
 
 from optix_tricks._tree import PyTree, path_name
@@ -50,12 +51,13 @@ def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
                         full = "/".join(filter(None, [name, path_name(sub)]))
                         found.append((place, full, x))
             if hasattr(node, "inner_state"):
-                read(node.inner_state, (*above, *path))
+                read(node.inner_state, (*above, *path, GetAttrKey("inner_state")))
 
     read(opt_state, ())
     times = Counter(name for _, name, _ in found)
     return {
-        name if times[name] == 1 else f"{place}.{name}": x for place, name, x in found
+        f"{place}.{name}" if place and times[name] > 1 else name: x
+        for place, name, x in found
     }
 
 

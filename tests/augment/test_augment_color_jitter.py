@@ -177,3 +177,12 @@ def test_bad_arguments_raise():
     assert adjust_brightness(two, 0.5).shape == two.shape
     with pytest.raises(ValueError, match=r"images must be .*got shape \[7, 9, 3\]; add"):
         inspect.unwrap(color_jitter)(KEY, images[0])
+
+
+def test_brightness_of_every_level_is_pillows():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = np.stack([levels] * 3, axis=-1)
+    for factor in np.arange(0, 41) / 20:
+        theirs = ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor)
+        ours = adjust_brightness(jnp.asarray(image)[None], float(factor))[0]
+        np.testing.assert_array_equal(ours, theirs)

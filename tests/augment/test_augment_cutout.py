@@ -118,3 +118,19 @@ def test_bad_arguments_raise():
     unchecked = inspect.unwrap(cutout)
     with pytest.raises(ValueError, match=r"images must be .*got shape \[7, 9, 3\]; add"):
         unchecked(KEY, images[0], size=3)
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        (125.5, 0.0, 0.0),
+        (300, 0, 0),
+        np.float32(127.5),
+        np.int64(300),
+        np.array([300, 0, 0]),
+        jnp.array([0.0, -1.0, 0.0]),
+    ],
+)
+def test_a_fill_that_uint8_cannot_hold_raises_in_any_form(fill):
+    with pytest.raises(ValueError, match=r"fill must be a whole number in \[0, 255\]"):
+        inspect.unwrap(cutout)(KEY, images_of(jnp.uint8), size=3, fill=fill)

@@ -196,3 +196,20 @@ def test_bad_arguments_raise():
         mixed.dense(6)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         mixed.dense(0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int8, jnp.int32])
+def test_labels_of_any_integer_dtype_count_all_classes(dtype):
+    """In uint8 300 classes would be 44, and 256 none."""
+    for classes in (128, 256, 300):
+        mixed = Mixed(
+            jnp.zeros((2, 1, 1, 1)),
+            jnp.array([3, 10], dtype),
+            jnp.array([3, 100], dtype),
+            jnp.array([1.0, 0.25]),
+        )
+        for dense in (mixed.dense, jax.jit(mixed.dense, static_argnums=0)):
+            rows = np.asarray(dense(classes))
+            want = np.zeros((2, classes))
+            want[0, 3], want[1, 10], want[1, 100] = 1, 0.25, 0.75
+            np.testing.assert_array_equal(rows, want)

@@ -184,3 +184,8 @@ def test_bad_arguments_raise():
     unchecked = inspect.unwrap(random_rotation)
     with pytest.raises(ValueError, match=r"images must be .*got shape \[8, 11, 3\]; add"):
         unchecked(KEY, images[0], degrees=5)
+
+
+def test_one_number_of_degrees_for_all_images():
+    with pytest.raises(ValueError, match=r"degrees must be one number .*shape \[2\]"):
+        random_rotation(KEY, jnp.zeros((2, 4, 4, 1)), degrees=jnp.array([90.0, 0.0]))

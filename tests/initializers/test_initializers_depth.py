@@ -125,3 +125,15 @@ def test_he_keeps_the_variance_of_relu_and_a_small_one_vanishes():
 def test_bad_arguments_raise(options, message):
     with pytest.raises(ValueError, match=message):
         compare_initializers(KEY, **options)
+
+
+def test_a_layer_called_at_two_sizes_raises():
+    class Twice(nnx.Module):
+        def __init__(self):
+            self.dense = nnx.Linear(3, 3, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.dense(x).sum() + self.dense(x[::2]).sum()
+
+    with pytest.raises(ValueError, match="call its layer 'dense' at one size"):
+        variance_by_depth(Twice(), jnp.ones((4, 3)), loss=lambda y: y)

@@ -77,3 +77,11 @@ def test_zero_filters_make_a_norm_divide_by_nothing_and_rest_does_not():
 def test_bad_input_raises(groups, shape, message):
     with pytest.raises(ValueError, match=message):
         dirac(groups=groups)(KEY, shape)
+
+
+def test_rest_may_be_any_function_of_key_shape_and_dtype():
+    def threes(key, shape, dtype):
+        return jnp.full(shape, 3, dtype)
+
+    kernel = dirac(rest=threes)(jax.random.key(0), (3, 3, 2, 5))
+    assert (kernel[..., 2:] == 3).all()

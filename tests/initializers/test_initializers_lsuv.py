@@ -171,3 +171,13 @@ def test_bad_arguments_raise(options, message):
 def test_a_model_without_layers_raises():
     with pytest.raises(ValueError, match="at least one layer of the model, got none"):
         unchecked(nnx.Sequential(nnx.relu), batch(), key=None)
+
+
+def test_a_transposed_kernel_is_orthonormal_over_its_outputs():
+    model = nnx.ConvTranspose(4, 3, (2, 2), transpose_kernel=True, rngs=nnx.Rngs(0))
+    batch = jax.random.normal(jax.random.key(0), (8, 5, 5, 4))
+    made, _ = lsuv(model, batch, key=jax.random.key(1))
+    kernel = np.asarray(made.kernel[...], np.float64)  # [2, 2, out, in]
+    rows = np.moveaxis(kernel, 2, 0).reshape(3, -1)
+    gram = rows @ rows.T
+    np.testing.assert_allclose(gram, gram[0, 0] * np.eye(3), atol=1e-5)

@@ -163,6 +163,8 @@ def test_every_recipe_learns_generated_images(name, tmp_path):
         ({"mixup": -1.0}, "mixup must be zero or positive, got -1.0"),
         ({"drop_path": 1.0}, r"final_rate must be in \[0, 1\), got 1.0"),
         ({"warmup_epochs": 9.0}, "warmup_epochs must be at most the 2 epochs, got 9.0"),
+        ({"cutout": -1}, "cutout must be at least 0, got -1"),
+        ({"padding": 20}, "padding must be below the image's 8 pixels"),
         ({"batch_size": 4096}, "batch_size must be at most .* 2048, got 4096"),
     ],
 )

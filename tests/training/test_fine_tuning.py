@@ -209,3 +209,11 @@ def test_fine_tuning_at_rates_that_fall_from_a_new_head_down(run):
             np.testing.assert_allclose(update, -0.1 * 0.5 ** (4 - depth), rtol=1e-6)
         seen.add(depth)
     assert seen == {0, 1, 2, 3, 4}
+
+
+def test_values_that_do_not_fit_raise_and_numpy_trees_are_taken():
+    params = {"w": jnp.zeros(2, jnp.float16)}
+    with pytest.raises(ValueError, match=r"'w' must fit into float16, .* up to 1e\+06"):
+        restore_partially(params, {"w": np.array([1.0, 1e6])})
+    restored, _ = restore_partially({"w": np.zeros(2, np.float32)}, {"w": np.ones(2)})
+    np.testing.assert_array_equal(restored["w"], np.ones(2))

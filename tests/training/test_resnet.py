@@ -162,3 +162,31 @@ def test_random_numbers_of_a_network_come_from_the_key_of_the_call():
     np.testing.assert_array_equal(kept, jnp.ones((2, 4, 64)))
     with pytest.raises(ValueError, match="key must be given to train a model"):
         apply(params, stats, images, train=True)
+
+
+def test_stacked_random_streams_get_a_key_each():
+    """Layers mapped over by `nnx.vmap` hold one stacked stream."""
+
+    class Stacked(nnx.Module):
+        def __init__(self):
+            @nnx.split_rngs(splits=3)
+            @nnx.vmap
+            def make(rngs):
+                return nnx.Dropout(0.5, rngs=rngs)
+
+            self.drops = make(nnx.Rngs(0))
+
+        def __call__(self, images, *, train):
+            x = images.reshape(len(images), -1)
+
+            @nnx.vmap(in_axes=(0, None))
+            def each(drop, x):
+                return drop(x, deterministic=not train)
+
+            return each(self.drops, x)
+
+    apply, params, stats = functional(Stacked())
+    images = jnp.ones((4, 8, 8, 1))
+    masks, _ = apply(params, stats, images, train=True, key=jax.random.key(0))
+    assert masks.shape == (3, 4, 64)
+    assert (masks[0] != masks[1]).any()

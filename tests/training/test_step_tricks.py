@@ -244,3 +244,44 @@ def test_a_policy_is_a_value():
     assert policy("bfloat16").optimizer(tx) is tx
     with pytest.raises(ValueError, match=r"name must be float32, .*got 'fp16'"):
         policy("fp16")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: ot.dynamic_loss_scale(tx),
+        lambda tx: ot.dynamic_loss_scale(ot.sam(ot.skip_nonfinite(tx), 0.1)),
+        lambda tx: ot.accumulate(ot.skip_nonfinite(tx), 2),
+    ],
+    ids=["scale", "scale, sam, skip", "accumulate, skip"],
+)
+def test_statistics_of_a_bad_batch_are_left_out_and_of_a_good_one_kept(wrap):
+    """Whatever an inner wrapper said of an earlier step."""
+    tx = wrap(ot.sgd(0.1))
+    apply, params, stats = functional(Net(nnx.Rngs(0)))
+    step = jax.jit(make_train_step(apply, cross_entropy, tx))
+    state = create_state(params, stats, tx, key())
+    bad = batch_of()._replace(images=jnp.full((16, 2, 2, 3), jnp.nan))
+    for batch, is_good in ((bad, False), (batch_of(), True), (batch_of(), True)) * 2:
+        new, _ = step(state, batch)
+        moved = jax.tree.map(lambda a, b: bool((a != b).any()), new, state).batch_stats
+        assert set(jax.tree.leaves(moved)) == {is_good}
+        state = new
+    assert np.isfinite(jax.tree.leaves(state.params)[0]).all()
+
+
+def test_kernels_in_float16_need_a_loss_scale_too():
+    tx = Policy(param=jnp.dtype("float16")).optimizer(ot.sgd(0.1))
+    assert ot.loss_scale(tx.init(jnp.ones(2, jnp.float16))) == 2.0**15
+
+
+def test_evaluation_in_float16_survives_a_large_running_variance():
+    """Cast to float16 a variance of 1e5 is infinite, and its channel dead."""
+    model = ResNet9(3, width=2, **policy("float16").of_network, rngs=nnx.Rngs(0))
+    apply, params, stats = functional(model)
+    stats["prep"]["norm"]["var"] = jnp.full(2, 1e5)
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    features = [
+        apply(params, stats, factor * images, train=False)[0] for factor in (1, 100)
+    ]
+    assert (jnp.abs(features[0] - features[1]) > 1e-3).any()
