@@ -66,4 +66,4 @@ $(VENV)/installed-docs: $(VENV)/bin/python $(PACKAGE)
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) $(VENV)-newer site
+	rm -rf $(VENV) $(VENV)-newer .jax_cache site

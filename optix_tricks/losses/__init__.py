@@ -20,6 +20,8 @@
 | `arcface_logits`, `cosface_logits` | softmax of angles, with a margin |
 
 Reductions belong to the caller. Losses are computed in float32, or in float64 if given.
+On a mesh, of explicit axes too, the batch may be sharded: losses that compare examples
+gather it.
 """
 
 from optix_tricks.losses._center import center_loss, update_centers

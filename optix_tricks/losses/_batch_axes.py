@@ -11,11 +11,12 @@ R = TypeVar("R")
 
 
 def sharded_as_batch(function: Callable[P, R]) -> Callable[P, R]:
-    """Let the compiler place `function` where its arguments have explicit axes.
+    """Leave explicit axes that arguments of `function` are sharded over to the compiler.
 
-    Types with such an axis in them cannot be [batch, batch], nor the result of a gather
-    or of uneven slices. So these axes are the compiler's inside, and first in each
-    result where they are first in the first argument. All arguments are arrays.
+    No type has such an axis twice, as [batch, batch] would, and no gather or uneven
+    slice has one. Inside, the axes are the compiler's; results are sharded in their
+    first dimension as the first argument is. Without such axes it is `function` itself.
+    Arguments are arrays, given by position.
     """
 
     @functools.wraps(function)

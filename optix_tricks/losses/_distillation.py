@@ -27,7 +27,8 @@ def distillation(
     T² keeps the gradient of the second term in size as T changes. It is the divergence
     rather than the cross-entropy to q, so that it is zero where the student is the
     teacher; the gradient is the same. None flows into the teacher. With `alpha=1` it is
-    `cross_entropy`.
+    `cross_entropy`; with less it is infinite where a logit of -inf masks a class out that
+    the teacher does not.
 
     Helps a small net beside a large one or an ensemble, most where labels are few. Hurts
     with a teacher trained with label smoothing, which has unlearnt how classes resemble

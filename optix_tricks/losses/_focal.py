@@ -24,8 +24,9 @@ def focal_loss(
 
     y is the label, one-hot if it is an integer. Computed in float32, or in float64 for
     float64 logits, from the log-odds of each class, so that 1 - p is as precise near
-    p = 1 as p is near 0 and the gradient is finite for every γ. With `gamma=0` and no
-    `alpha` it is `cross_entropy`.
+    p = 1 as p is near 0. For logits of a size below 1e37 / (1 + γ) the gradient is finite
+    for every γ, and with `gamma=0` and no `alpha` it is `cross_entropy`. A logit of -inf
+    masks a class out where it carries no label.
 
     Helps where easy examples are so many that their small losses outweigh the hard ones,
     and the calibration of nets that are too confident. Hurts with noisy labels, which are
@@ -105,7 +106,8 @@ def sigmoid_focal_loss(
 
     p = sigmoid(logits). It is `optax.sigmoid_focal_loss`, which is stable at any finite
     logits and takes labels between 0 and 1 too, but computed in float32, or in float64
-    for float64 logits: in bfloat16 that one is off by up to a hundredth.
+    for float64 logits: in bfloat16 that one is off by up to 0.027, or 3 %, over logits
+    in [-8, 8] with γ = 2.
 
     Helps detection and tagging, where nearly all elements are easy negatives. Hurts with
     noisy labels. Cost: a few passes over the logits.

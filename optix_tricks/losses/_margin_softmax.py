@@ -145,7 +145,7 @@ def cosface_logits(
     own = _is_own(labels, len(weights))
     cosines = dot_products(x, weights)
     m = jnp.asarray(margin, x.dtype)
-    return jnp.asarray(scale, x.dtype) * jnp.where(own, cosines - m, cosines)
+    return jnp.asarray(scale, x.dtype) * (cosines - jnp.where(own, m, 0))
 
 
 def _unit_vectors(

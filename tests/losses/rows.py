@@ -1,8 +1,9 @@
 """The table of public losses, one row a loss and a setting of it.
 
-A row makes its arguments from a NumPy generator, floats in float64. `scores` are the
-positions of logits, embeddings or weights, which may have any scale; `differentiable`
-of those that have a gradient. What a row is held to stands in test_losses_contract.py.
+A row makes its arguments from a NumPy generator, floats in float64, of a batch of 8.
+`scores` are the positions of logits, embeddings or weights, which may have any scale;
+`differentiable` of those that have a gradient. What a row is held to stands in
+test_losses_contract.py.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ class Row(NamedTuple):
     name: str  # of the function in optix_tricks.losses
     loss: Callable[..., Any]  # takes what `make` returns
     make: Callable[[Rng], tuple]
-    shape: tuple[int, ...] = (6,)  # of the loss
+    shape: tuple[int, ...] = (8,)  # of the loss
     differentiable: tuple[int, ...] = (0,)
     scores: tuple[int, ...] | None = None  # None: those differentiable
     rtol: float = 1e-5  # of float32 results that should be equal but for their order
@@ -31,27 +32,27 @@ class Row(NamedTuple):
 
 
 def integer_labels(rng: Rng) -> tuple:
-    return 3 * rng.normal(size=(6, 5)), rng.integers(0, 5, 6).astype(np.int32)
+    return 3 * rng.normal(size=(8, 5)), rng.integers(0, 5, 8).astype(np.int32)
 
 
 def dense_labels(rng: Rng) -> tuple:
-    return 3 * rng.normal(size=(6, 5)), rng.dirichlet(np.ones(5), 6)
+    return 3 * rng.normal(size=(8, 5)), rng.dirichlet(np.ones(5), 8)
 
 
 def with_teacher(rng: Rng) -> tuple:
-    return (*integer_labels(rng), 3 * rng.normal(size=(6, 5)))
+    return (*integer_labels(rng), 3 * rng.normal(size=(8, 5)))
 
 
 def binary_labels(rng: Rng) -> tuple:
-    return 3 * rng.normal(size=(6, 5)), rng.integers(0, 2, (6, 5)).astype(np.int32)
+    return 3 * rng.normal(size=(8, 5)), rng.integers(0, 2, (8, 5)).astype(np.int32)
 
 
 def binary_mixtures(rng: Rng) -> tuple:
-    return 3 * rng.normal(size=(6, 5)), rng.uniform(size=(6, 5))
+    return 3 * rng.normal(size=(8, 5)), rng.uniform(size=(8, 5))
 
 
 def regression(rng: Rng) -> tuple:
-    return rng.normal(size=(6, 5)), rng.normal(size=(6, 5))
+    return rng.normal(size=(8, 5)), rng.normal(size=(8, 5))
 
 
 def parameters(rng: Rng) -> tuple:
@@ -59,15 +60,15 @@ def parameters(rng: Rng) -> tuple:
 
 
 def embeddings(rng: Rng) -> tuple:
-    return rng.normal(size=(6, 4)), np.array([0, 0, 2, 2, 2, 0], np.int32)
+    return rng.normal(size=(8, 4)), np.array([0, 0, 2, 2, 2, 0, 1, 2], np.int32)
 
 
 def pairs(rng: Rng) -> tuple:
-    return (*rng.normal(size=(2, 6, 4)), np.arange(6) % 2 == 0)
+    return (*rng.normal(size=(2, 8, 4)), np.arange(8) % 2 == 0)
 
 
 def anchors_and_positives(rng: Rng) -> tuple:
-    return tuple(rng.normal(size=(2, 6, 4)))
+    return tuple(rng.normal(size=(2, 8, 4)))
 
 
 def with_centers(rng: Rng) -> tuple:
@@ -101,12 +102,12 @@ CLASSIFICATION = [
         lambda z, y: losses.focal_loss(z, y, gamma=0.5, alpha=ALPHA),
         dense_labels,
     ),
-    Row("sigmoid_focal_loss", losses.sigmoid_focal_loss, binary_labels, (6, 5)),
+    Row("sigmoid_focal_loss", losses.sigmoid_focal_loss, binary_labels, (8, 5)),
     Row(
         "sigmoid_focal_loss",
         lambda z, y: losses.sigmoid_focal_loss(z, y, alpha=0.25, gamma=0.5),
         binary_mixtures,
-        (6, 5),
+        (8, 5),
     ),
     Row(
         "pairwise_confusion",
@@ -126,7 +127,7 @@ CLASSIFICATION = [
     ),
     Row("mean_squared_error", losses.mean_squared_error, integer_labels),
     Row("mean_squared_error", losses.mean_squared_error, regression),
-    Row("one_hot", lambda _, y: losses.one_hot(y, 5), integer_labels, (6, 5), ()),
+    Row("one_hot", lambda _, y: losses.one_hot(y, 5), integer_labels, (8, 5), ()),
 ]
 
 PENALTIES = [
@@ -167,14 +168,14 @@ METRIC_LEARNING = [
         "arcface_logits",
         losses.arcface_logits,
         with_class_weights,
-        shape=(6, 3),
+        shape=(8, 3),
         differentiable=(0, 1),
     ),
     Row(
         "cosface_logits",
         losses.cosface_logits,
         with_class_weights,
-        shape=(6, 3),
+        shape=(8, 3),
         differentiable=(0, 1),
     ),
 ]

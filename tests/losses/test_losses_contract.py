@@ -1,10 +1,13 @@
 """What every loss keeps to, one row a loss; see rows.py."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType
 
 from losses.rows import ROWS, Row
 from optix_tricks import losses
@@ -110,3 +113,37 @@ def test_loss_and_gradient_are_finite_at_any_scale_and_where_all_scores_are_equa
             both(*with_scores(row, arguments(row), change)),
         )
         assert all(jax.tree.leaves(finite))
+
+
+@pytest.mark.parametrize(
+    "axis_type",
+    [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit],
+)
+@all_rows
+def test_a_sharded_batch_has_the_loss_and_the_gradient_of_one_on_one_device(
+    row, axis_type
+):
+    args = arguments(row)
+    weights = np.cos(np.arange(np.prod(row.shape, dtype=int))).reshape(row.shape)
+
+    def total(*args):
+        loss = row.loss(*args)
+        return jnp.sum(weights.astype(np.float32) * loss), loss
+
+    if row.differentiable:
+        both = jax.jit(jax.value_and_grad(total, row.differentiable, has_aux=True))
+    else:
+        both = jax.jit(total)
+    expected = both(*args)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,))
+
+    def place(x):
+        spec = jax.P("data") if x.shape[:1] == (8,) else jax.P()
+        return jax.device_put(x, jax.NamedSharding(mesh, spec))
+
+    sharded = both(*jax.tree.map(place, args))
+    close = functools.partial(np.testing.assert_allclose, rtol=10 * row.rtol, atol=2e-5)
+    jax.tree.map(close, sharded, expected)
+    (_, loss), *_ = sharded if row.differentiable else (sharded,)
+    if row.shape[:1] == (8,) and axis_type == AxisType.Explicit:
+        assert loss.sharding.spec[0] == "data"

@@ -76,6 +76,73 @@ def test_soft_loss_is_positive_and_blind_to_offsets(seed, temperature):
     np.testing.assert_allclose(moved, loss, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [4.0, 20.0, 100.0])
+def test_near_the_teacher_it_is_precise_and_never_negative(temperature):
+    rng = np.random.default_rng(0)
+    teacher = 3 * rng.normal(size=(1000, 100)).astype(np.float32)
+    logits = teacher + 0.05 * rng.normal(size=teacher.shape).astype(np.float32)
+    labels = jnp.zeros(1000, int)
+
+    def total(z):
+        loss = soft_loss(z, labels, jnp.asarray(teacher), temperature)
+        return loss.sum(), loss
+
+    gradient, loss = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(logits))
+    t, z, v = temperature, np.asarray(logits, np.float64), np.asarray(teacher, np.float64)
+    p, q = softmax(z / t), softmax(v / t)
+    np.testing.assert_allclose(loss, t**2 * (q * np.log(q / p)).sum(-1), rtol=1e-3)
+    assert (loss >= 0).all()
+    expected = t * (p - q)
+    atol = 1e-3 * np.abs(expected).max()
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=atol)
+
+
+def test_far_from_the_teacher_it_is_finite_and_exact():
+    """Either leaves out what the other is sure of, by more than float32 can tell."""
+    logits, labels = jnp.array([[0.0, 300.0], [200.0, 0.0]]), jnp.array([0, 0])
+    teacher = jnp.array([[0.0, 0.0], [0.0, 200.0]])
+
+    def total(z):
+        loss = soft_loss(z, labels, teacher, 1.0)
+        return loss.sum(), loss
+
+    gradient, loss = jax.jit(jax.grad(total, has_aux=True))(logits)
+    np.testing.assert_allclose(loss, [150 - np.log(2), 200], rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[-0.5, 0.5], [1, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("masked_by", ["student", "teacher", "both"])
+def test_masked_classes(masked_by):
+    """With alpha=1 the teacher's divergence does not count, were it infinite."""
+    z, masked = jnp.array([1.0, 0.5, 0.0]), jnp.array([1.0, -jnp.inf, 0.0])
+    logits = z if masked_by == "teacher" else masked
+    teacher = z if masked_by == "student" else masked
+    label = jnp.array(0)
+
+    @jax.jit
+    @jax.value_and_grad
+    def both(z, a):
+        return distillation(z, label, teacher, temperature=4.0, alpha=a)
+
+    expected = jax.jit(jax.value_and_grad(lambda z: cross_entropy(z, label)))(logits)
+    for ours, theirs in zip(both(logits, 1.0), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    loss, gradient = both(logits, 0.0)
+    p, q = softmax(logits / 4), softmax(teacher / 4)
+    at = q > 0
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(
+            loss, 16 * (q[at] * np.log(q[at] / p[at])).sum(), rtol=1e-5
+        )
+    np.testing.assert_allclose(gradient, 4 * (p - q), atol=1e-6)
+
+
+def test_alpha_zero_is_the_divergence_where_a_masked_class_is_the_label():
+    masked = jnp.array([1.0, -jnp.inf, 0.0])
+    loss = soft_loss(masked, jnp.array(1), masked, 4.0)
+    assert loss == 0
+
+
 def test_a_teacher_in_half_precision_is_widened():
     logits, labels, teacher = example()
     half = teacher.astype(jnp.bfloat16)

@@ -199,3 +199,21 @@ def test_bad_arguments_raise(logits_of):
     if logits_of is arcface_logits:
         with pytest.raises(ValueError, match=r"margin must be in \[0, π/2\] .*got 2\.0"):
             logits_of(X, W, Y, margin=2.0)
+
+
+@BOTH
+def test_classes_may_be_sharded_over_an_explicit_axis_of_their_own(logits_of):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(8, 3)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)
+    labels = jnp.arange(8) % 4
+    explicit = (jax.sharding.AxisType.Explicit,) * 2
+    mesh = jax.make_mesh((4, 2), ("data", "classes"), axis_types=explicit)
+    with jax.set_mesh(mesh):
+        logits = jax.jit(logits_of)(
+            jax.device_put(x, jax.P("data")),
+            jax.device_put(weights, jax.P(None, "classes")),
+            jax.device_put(labels, jax.P("data")),
+        )
+    assert logits.sharding.spec == jax.P("data", "classes")
+    np.testing.assert_allclose(logits, logits_of(x, weights, labels), atol=2e-5)

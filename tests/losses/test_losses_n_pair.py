@@ -110,3 +110,20 @@ def test_bad_input_raises_when_traced(anchors, positives, message):
 def test_bad_weight_raises():
     with pytest.raises(ValueError, match="l2_weight must be zero or positive, got -1"):
         n_pair_loss(X, X, l2_weight=-1.0)
+
+
+def test_batches_may_be_sharded_themselves_over_an_explicit_axis():
+    """By vmap or shard_map: each batch then is on one device, and nothing is gathered."""
+    x, y = (a.reshape(8, 6, 4) for a in pairs(batch=48))
+    explicit = (jax.sharding.AxisType.Explicit,)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=explicit)
+    loss = jax.vmap(n_pair_loss)
+    expected = jax.jit(loss)(x, y)
+    with jax.set_mesh(mesh):
+        sharded = [jax.device_put(a, jax.P("data")) for a in (x, y)]
+        batch = jax.P("data")
+        by_shard = jax.shard_map(loss, in_specs=(batch, batch), out_specs=batch)
+        for function in (loss, by_shard):
+            result = jax.jit(function)(*sharded)
+            assert result.sharding.spec[0] == "data"
+            np.testing.assert_allclose(result, expected, rtol=1e-5)
