@@ -28,7 +28,7 @@ class Mixed(NamedTuple):
     Cost: `loss` calls the loss twice, on the same logits; `dense` is
     [batch, classes] numbers.
 
-    Args:
+    Attributes:
         images: [batch, height, width, channel].
         labels_a: [batch] integers or [batch, classes] floats: those of the images.
         labels_b: the same, of the images mixed in.

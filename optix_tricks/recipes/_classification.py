@@ -71,6 +71,28 @@ def make_job(
     )
 
 
+def make_small_image_job(
+    config: Any, dataset: Dataset, model: nnx.Module, tx: optax.GradientTransformation
+) -> Job:
+    """Make a job with crops, flips and cutout, and mixup or CutMix where asked for.
+
+    Args:
+      config: with what `make_job`, `crop_flip_cutout` and `mixup_or_cutmix` read.
+      dataset: see there.
+      model: see there.
+      tx: the recipe's chain.
+    """
+    return make_job(
+        config,
+        dataset,
+        model,
+        tx,
+        augment=crop_flip_cutout(config, dataset),
+        mix=mixup_or_cutmix(config, dataset),
+        flip=config.flip,
+    )
+
+
 def crop_flip_cutout(config: Any, dataset: Dataset) -> Augment:
     """Return the augmentation of small images.
 

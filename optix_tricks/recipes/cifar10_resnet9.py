@@ -14,11 +14,7 @@ import optax
 from flax import nnx
 
 import optix_tricks as ot
-from optix_tricks.recipes._classification import (
-    crop_flip_cutout,
-    make_job,
-    mixup_or_cutmix,
-)
+from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
@@ -95,12 +91,5 @@ def build(config: Config, dataset: Dataset) -> Job:
         **policy(config.compute_dtype).of_network,
         rngs=nnx.Rngs(config.seed),
     )
-    return make_job(
-        config,
-        dataset,
-        model,
-        make_optimizer(config, steps),
-        augment=crop_flip_cutout(config, dataset),
-        mix=mixup_or_cutmix(config, dataset),
-        flip=config.flip,
-    )
+    tx = make_optimizer(config, steps)
+    return make_small_image_job(config, dataset, model, tx)

@@ -122,7 +122,11 @@ class ResNet9(nnx.Module):
       num_classes: number of logits.
       width: channels of the first convolution.
       in_channels: channels of the images.
-      conv, norm, dtype, param_dtype, axis_name: see `ResNet`.
+      conv: see `ResNet`, also for the next four.
+      norm: makes the normalisations.
+      dtype: of activations.
+      param_dtype: of the kernels of convolutions.
+      axis_name: the axis over which the batch is split.
       rngs: for the initial kernels (LeCun normal).
 
     References:
