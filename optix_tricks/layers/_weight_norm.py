@@ -43,8 +43,8 @@ class WeightNorm(nnx.Module):
         rngs: not used; the argument is that of `nnx.WeightNorm`.
 
     Raises:
-        ValueError: if the layer has no kernel, `feature_axes` are not distinct axes of
-            it, or `epsilon` is not positive.
+        ValueError: if the layer has no kernel or, as `WSConv`, computes another from it,
+            `feature_axes` are not distinct axes of it, or `epsilon` is not positive.
 
     Examples:
         >>> layer = nnx.Linear(3, 2, rngs=nnx.Rngs(0))

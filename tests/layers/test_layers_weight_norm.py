@@ -50,7 +50,6 @@ LAYERS = {
         (2, 1),
         (2, 3),
     ),
-    "standardised": (lambda: WSConv(4, 3, (3,), rngs=nnx.Rngs(0)), -1, (3,)),
 }
 
 
@@ -226,6 +225,10 @@ def test_the_output_of_the_layer_inside_is_seen():
     [
         ({"layer": nnx.BatchNorm(3, rngs=nnx.Rngs(0))}, "`kernel` .*got BatchNorm"),
         ({"layer": WeightNorm(linear())}, "`kernel` of two or more .*got WeightNorm"),
+        (
+            {"layer": WSConv(4, 3, (3,), rngs=nnx.Rngs(0))},
+            "multiply by .*got WSConv, which",
+        ),
         ({"feature_axes": 2}, "distinct axes of a kernel of rank 2, got 2"),
         ({"feature_axes": (1, -1)}, r"distinct axes .*got \(1, -1\)"),
         ({"epsilon": 0.0}, r"epsilon must be positive, got 0\.0"),
