@@ -128,3 +128,41 @@ def test_help_names_every_field_of_a_recipe(capsys):
     assert code == 0
     for flag in ("--width", "--learning-rate", "--seed", "--run-dir", "--debug"):
         assert flag in out
+
+
+def test_diagnose_run_says_what_is_seen(capsys, tmp_path):
+    path = tmp_path / "r"
+    run(capsys, "train", "digits", *FAST, "--run-dir", str(path))
+    code, out, _ = run(capsys, "diagnose", "run", str(path))
+    assert code == 0
+    assert str(path / "figures" / "diagnosis.png") in out
+    assert (path / "figures" / "diagnosis.png").exists()
+
+
+def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
+    path = str(tmp_path / "study")
+    flags = ["--dataset", "digits", "--width", "2", "--constant-steps", "6"]
+    command = ["diagnose", "weight-norm", "--parts", "constant", *flags]
+    code, out, _ = run(capsys, *command, "--run-dir", path)
+    assert code == 0
+    assert out.count("not invariant") == 1
+    assert re.search(r"layer3_residual2/conv.*±", out)
+    code, _, err = run(capsys, *command, "--run-dir", path)
+    assert code == 1
+    assert "is not empty" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "diagnose takes run or weight-norm, got none"),
+        (["weight_norm"], "Did you mean 'weight-norm'?"),
+        (["run"], "takes one run directory, got none"),
+        (["weight-norm", "--parts", "rate"], "Did you mean 'rates'?"),
+        (["weight-norm", "--resume", "a", "--width", "8"], "stands alone"),
+    ],
+)
+def test_diagnose_refuses_in_one_sentence(capsys, arguments, message):
+    code, _, err = run(capsys, "diagnose", *arguments)
+    assert code == 2
+    assert message in err

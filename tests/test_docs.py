@@ -10,6 +10,7 @@ import optix_tricks
 from benchmarks import readme_table
 from optix_tricks import (
     augment,
+    dynamics,
     initializers,
     layers,
     losses,
@@ -42,7 +43,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, capsys):
 SHELF = [losses, augment, layers, initializers]
 
 
-@pytest.mark.parametrize("room", [optix_tricks, schedules, *SHELF, torch_names, tf1])
+@pytest.mark.parametrize(
+    "room", [optix_tricks, schedules, *SHELF, dynamics, torch_names, tf1]
+)
 def test_every_public_name_is_in_the_reference(room):
     pages = "".join(p.read_text() for p in (ROOT / "docs" / "api").glob("*.md"))
     for name in room.__all__:

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from optix_tricks._tree import PyTree, widen
-from optix_tricks.layers import layer_outputs, named_layers
+from optix_tricks.dynamics._layer_signals import read_layers
 
 
 class DepthVariance(NamedTuple):
@@ -23,23 +22,6 @@ class DepthVariance(NamedTuple):
 def variance(x: Array) -> Float[Array, ""]:
     """Variance over all elements, in float32 or wider."""
     return jnp.var(widen(x))
-
-
-def called_layers(
-    model: nnx.Module, *args: Any, **kwargs: Any
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the outputs' shapes of the layers that a call reaches, in its order."""
-    graph, state = nnx.split(model)
-    shapes: dict[str, jax.ShapeDtypeStruct] = {}
-
-    def forward(state: PyTree) -> None:
-        module = nnx.merge(graph, state, copy=True)
-        _, outputs = layer_outputs(module, *args, **kwargs)
-        for path, y in outputs.items():
-            shapes[path] = jax.ShapeDtypeStruct(y.shape, y.dtype)
-
-    jax.eval_shape(forward, state)
-    return shapes
 
 
 def variance_by_depth(
@@ -60,8 +42,9 @@ def variance_by_depth(
 
     Helps to see why a deep net does not start: variances should neither grow nor
     vanish by orders of magnitude from one end to the other. Does little for nets with a
-    norm in every layer, whose scale it hides. Cost: one compilation, one forward and
-    one backward pass; the outputs' gradients are kept in memory.
+    norm in every layer, whose scale it hides: `dynamics.layer_profile` shows more.
+    Cost: one compilation, one forward and one backward pass; the outputs' gradients are
+    kept in memory.
 
     Args:
         model: any module.
@@ -79,7 +62,7 @@ def variance_by_depth(
 
     Examples:
         >>> layers = [nnx.Linear(64, 64, rngs=nnx.Rngs(i)) for i in range(3)]
-        >>> x = jax.random.normal(jax.random.key(3), (256, 64))
+        >>> x = nnx.Rngs(3).normal((256, 64))
         >>> paths, *_ = variance_by_depth(nnx.Sequential(*layers), x, loss=jnp.sum)
         >>> print(*paths)
         layers.0 layers.1 layers.2
@@ -87,41 +70,11 @@ def variance_by_depth(
     Source: "Understanding the Difficulty of Training Deep Feedforward Neural Networks",
     Glorot and Bengio, 2010, section 4.2.
     """
-    shapes = called_layers(model, x, **kwargs)
-    graph, state = nnx.split(model)
-
-    @jax.jit
-    def measure(state: PyTree, x: PyTree) -> tuple[Array, Array]:
-        def objective(shifts: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-            module = nnx.merge(graph, state, copy=True)
-            for path, layer in named_layers(module).items():
-                if path in shifts:
-                    _shift(layer, path, shifts[path])
-            y, outputs = layer_outputs(module, x, **kwargs)
-            return loss(y), outputs
-
-        shifts = {path: jnp.zeros(y.shape, y.dtype) for path, y in shapes.items()}
-        gradients, outputs = jax.grad(objective, has_aux=True)(shifts)
-        return (
-            jnp.stack([variance(outputs[path]) for path in shapes]),
-            jnp.stack([variance(gradients[path]) for path in shapes]),
-        )
-
-    return DepthVariance(tuple(shapes), *measure(state, x))
-
-
-def _shift(layer: nnx.Module, path: str, shift: Array) -> None:
-    """Give this one object a class that adds `shift` to what a call returns."""
-    kind = type(layer)
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Array:
-        y = kind.__call__(self, *args, **kwargs)
-        if y.shape != shift.shape:
-            raise ValueError(
-                f"model must call its layer {path!r} at one size, got outputs of shapes"
-                f" {list(y.shape)} and {list(shift.shape)}."
-            )
-        return y + shift
-
-    shifted = type(kind.__name__, (kind,), {"__call__": call})
-    object.__setattr__(layer, "__class__", shifted)
+    paths, measured = read_layers(
+        lambda layer: (variance(layer.output), variance(layer.gradient)),
+        model,
+        x,
+        loss=loss,
+        **kwargs,
+    )
+    return DepthVariance(paths, *measured)

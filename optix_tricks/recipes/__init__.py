@@ -1,7 +1,8 @@
 """Recipes: each file is one runnable result with every number in a dataclass.
 
 A recipe module has `CLAIM`, `Config`, `make_optimizer(config, steps)` and
-`build(config, dataset)`.
+`build(config, dataset)`. `make_optimizer` takes another schedule than the recipe's as
+`learning_rate`, in the unit of the field of that name.
 """
 
 from types import ModuleType

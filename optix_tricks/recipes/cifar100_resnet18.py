@@ -79,8 +79,10 @@ class Config:
     seed: int = 0
 
 
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Return the recipe's chain."""
+def make_optimizer(
+    config: Config, steps: int, *, learning_rate: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Return the recipe's chain, with its own schedule if no other is given."""
     factor, drops = DROPS[config.schedule]
     warmup = round(config.warmup_epochs / config.epochs * steps)
     rate = piecewise_values_schedule(
@@ -92,7 +94,7 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
             config.weight_decay, mask=ot.no_bias_or_norm if config.no_bias_decay else None
         ),
         ot.sgd(
-            warmup_schedule(rate, warmup_steps=warmup),
+            learning_rate or warmup_schedule(rate, warmup_steps=warmup),
             momentum=config.momentum,
             nesterov=True,
         ),

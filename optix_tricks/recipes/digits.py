@@ -55,14 +55,16 @@ class Config:
     seed: int = 0
 
 
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Return the recipe's chain."""
+def make_optimizer(
+    config: Config, steps: int, *, learning_rate: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Return the recipe's chain, with its own schedule if no other is given."""
     warmup = round(config.warmup_fraction * steps)
     fall = linear_schedule(config.learning_rate, 0.0, max(steps - warmup, 1))
     return optax.chain(
         ot.add_decayed_weights(config.weight_decay, mask=ot.no_bias_or_norm),
         ot.sgd(
-            warmup_schedule(fall, warmup_steps=warmup),
+            learning_rate or warmup_schedule(fall, warmup_steps=warmup),
             momentum=config.momentum,
             nesterov=True,
         ),

@@ -71,15 +71,17 @@ class Config:
     seed: int = 0
 
 
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Return the recipe's chain."""
-    peak = linear_scaling(config.learning_rate, config.batch_size, 256)
+def make_optimizer(
+    config: Config, steps: int, *, learning_rate: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Return the recipe's chain, with its own schedule if no other is given."""
     warmup = round(config.warmup_epochs / config.epochs * steps)
-    fall = cosine_decay_schedule(peak, max(steps - warmup, 1))
+    fall = cosine_decay_schedule(config.learning_rate, max(steps - warmup, 1))
+    per_256 = learning_rate or warmup_schedule(fall, warmup_steps=warmup)
     return optax.chain(
         ot.add_decayed_weights(config.weight_decay, mask=ot.no_bias_or_norm),
         ot.sgd(
-            warmup_schedule(fall, warmup_steps=warmup),
+            lambda step: linear_scaling(per_256(step), config.batch_size, 256),
             momentum=config.momentum,
             nesterov=True,
         ),

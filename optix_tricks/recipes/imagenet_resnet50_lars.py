@@ -67,14 +67,16 @@ class Config:
     seed: int = 0
 
 
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Return the recipe's optimiser."""
+def make_optimizer(
+    config: Config, steps: int, *, learning_rate: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Return the recipe's optimiser, with its own schedule if no other is given."""
     warmup = round(config.warmup_epochs / config.epochs * steps)
     fall = polynomial_schedule(
         config.learning_rate, 1e-4, power=2, transition_steps=max(steps - warmup, 1)
     )
     return ot.lars(
-        warmup_schedule(fall, warmup_steps=warmup),
+        learning_rate or warmup_schedule(fall, warmup_steps=warmup),
         weight_decay=config.weight_decay,
         trust_coefficient=config.trust_coefficient,
         momentum=config.momentum,

@@ -44,10 +44,11 @@ def dress(ax: Axes, step_label: str, theme: Theme) -> None:
     ax.set_xlabel(step_label, color=theme.muted, fontsize=10)
     ax.yaxis.label.set(color=theme.muted, fontsize=10)
     low, high = ax.get_xlim()
-    if high - low < 2:
-        ax.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if ax.get_xscale() == "linear":  # steps
+        if high - low < 2:
+            ax.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.tick_params(which="both", colors=theme.muted, labelsize=9, length=0)
     ax.grid(color=theme.grid, linewidth=0.8)
     ax.set_axisbelow(True)

@@ -52,7 +52,8 @@ def equilibrium_rotation(
 
     Returns:
       Radians per step: a schedule if an argument is one. For gradients that are noise,
-      independent from step to step; a persistent gradient turns the weights faster.
+      independent from step to step; "heavy_ball" and "sgdw" turn by it whatever the
+      correlation (`optix_tricks.dynamics.corrected_equilibrium`).
 
     Raises:
       ValueError: if an argument is out of range.

@@ -1,0 +1,170 @@
+"""`optix-tricks diagnose run` and `optix-tricks diagnose weight-norm`."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from optix_tricks.cli._options import RunOptions, UsageError, like, new_path
+
+WEIGHT_NORM = "weight-norm"
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyOptions(RunOptions):
+    """What to run, and where it goes."""
+
+    run_dir: Path | None = None
+    """the directory of its files; runs/weight-norm-TIME if not given"""
+    parts: tuple[str, ...] = ("schedules", "constant", "lars", "batch", "rates")
+    """those to run"""
+
+
+def diagnose(arguments: list[str]) -> None:
+    """Diagnose a run, or run experiments on weight decay."""
+    what, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if what not in STUDIES:
+        raise UsageError(
+            f"diagnose takes {' or '.join(STUDIES)}, got {what or 'none'}."
+            + like(what, STUDIES)
+        )
+    STUDIES[what](rest)
+
+
+def _run(arguments: list[str]) -> None:
+    from optix_tricks.studies.stuck import diagnose_run
+
+    paths = [argument for argument in arguments if argument != "--debug"]
+    if len(paths) != 1 or paths[0].startswith("-"):
+        raise UsageError(
+            "diagnose run takes one run directory, got "
+            + (" ".join(paths) or "none")
+            + "."
+        )
+    print(diagnose_run(paths[0]))
+
+
+def _weight_norm(arguments: list[str]) -> None:
+    from optix_tricks.studies.weight_norm import PARTS, Config, run_study
+    from optix_tricks.training.data import load_dataset
+    from optix_tricks.training.run_directory import RunDirectory, RunError
+
+    config, options, directory = _opened(arguments, Config, RunDirectory, RunError)
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        raise UsageError(
+            f"parts must be of {', '.join(PARTS)}, got {unknown[0]!r}."
+            + like(unknown[0], PARTS)
+        )
+    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
+    console = Console()
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    with (
+        directory() as run,
+        Progress(*columns, TimeRemainingColumn(), console=console) as bars,
+    ):
+        tasks: dict[str, Any] = {}
+
+        def on_step(part: str, done: int, total: int) -> None:
+            if part not in tasks:
+                tasks[part] = bars.add_task(part, total=total)
+            bars.update(tasks[part], completed=done + 1)
+
+        try:
+            found = run_study(config, dataset, run, parts=options.parts, on_step=on_step)
+        except KeyboardInterrupt as stop:
+            way_out = (
+                f"; go on with: optix-tricks diagnose weight-norm --resume {run.path}"
+            )
+            raise KeyboardInterrupt(way_out) from stop
+    for name in ("sgd", "momentum", "constant"):
+        part = found.get("constant" if name == "constant" else "schedules", {})
+        if name in part:
+            console.print(_layers(name, part[name]))
+    for part in ("lars", "batch"):
+        if part in found:
+            console.print(_trainings(part, found[part]))
+    console.print(f"files and figures in {run.path}", highlight=False, soft_wrap=True)
+
+
+def _opened(
+    arguments: list[str], config_type: Any, run_directory: Any, run_error: Any
+) -> tuple[Any, StudyOptions, Callable[[], Any]]:
+    """Settings, options, and a function that opens a new directory or an old one."""
+    if "--resume" in arguments:
+        given = [argument for argument in arguments if argument != "--debug"]
+        if len(given) != 2 or given[0] != "--resume":
+            raise UsageError(
+                "--resume RUN stands alone: the settings are those in its config.json; "
+                "it runs all parts that are missing."
+            )
+        run, name, fields = run_directory.reopen(Path(given[1]))
+        if name != WEIGHT_NORM:
+            raise run_error(f"run {given[1]} is of {name!r}, not of {WEIGHT_NORM!r}.")
+        return config_type(**fields), StudyOptions(), lambda: run
+
+    def together(config: Any, options: StudyOptions) -> tuple[Any, StudyOptions]:
+        return config, options
+
+    together.__annotations__["config"] = config_type
+    together.__doc__ = "Run Page's experiments on weight decay."
+    config, options = tyro.cli(
+        together,
+        prog="optix-tricks diagnose weight-norm",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    path = options.run_dir or new_path(WEIGHT_NORM)
+    return (
+        config,
+        options,
+        lambda: run_directory.start(
+            path, recipe=WEIGHT_NORM, config=dataclasses.asdict(config)
+        ),
+    )
+
+
+def _layers(name: str, found: dict[str, Any]) -> Table:
+    """Measured against predicted relative updates of each layer."""
+    table = Table(
+        "layer",
+        "measured",
+        "/ predicted",
+        "/ corrected",
+        "correlation",
+        title=f"{name}: rate |g|/|w|, steps {found['from_step']} to {found['to_step']}; "
+        f"test accuracy {found['test_accuracy']:.2%}",
+    )
+    for row in found["layers"]:
+        measured = row["measured"]
+        ratios = (
+            (
+                f"{measured / row['predicted']:.3f}",
+                f"{measured / row['corrected']:.3f} ± {row['standard_error']:.3f}",
+            )
+            if row["scale_invariant"]
+            else ("not invariant", "")
+        )
+        table.add_row(
+            row["layer"].removesuffix("/kernel"),
+            f"{measured:.5f}",
+            *ratios,
+            f"{row['autocorrelation']:+.3f}",
+        )
+    return table
+
+
+def _trainings(name: str, found: dict[str, Any]) -> Table:
+    """Test accuracies of each arm over its seeds."""
+    table = Table("training", "test accuracy, by seed", title=name)
+    for arm, row in found.items():
+        table.add_row(arm, "  ".join(f"{x:.2%}" for x in row["test_accuracy"]))
+    return table
+
+
+STUDIES = {"run": _run, WEIGHT_NORM: _weight_norm}

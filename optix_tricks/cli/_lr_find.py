@@ -1,0 +1,82 @@
+"""`optix-tricks lr-find`."""
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from optix_tricks.cli._options import (
+    RunOptions,
+    UsageError,
+    new_path,
+    parse,
+    recipe_of,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeOptions(RunOptions):
+    """Which rates to test, and where the curve goes."""
+
+    run_dir: Path | None = None
+    """the curve's directory; runs/lr-find-RECIPE-TIME if not given"""
+    min_rate: float = 1e-5
+    """the rate of the first step, in the unit of --learning-rate"""
+    max_rate: float = 10.0
+    """that of the last step"""
+    steps: int = 100
+    """of each seed"""
+    seeds: int = 3
+    """runs from other initial weights over other batches, for the error bars"""
+
+
+def lr_find(arguments: list[str]) -> None:
+    """Run a range test on a recipe, and print what it suggests."""
+    from optix_tricks.studies.learning_rate import (
+        find_learning_rate,
+        write_learning_rate_study,
+    )
+    from optix_tricks.training.data import load_dataset
+    from optix_tricks.training.run_directory import RunDirectory
+
+    name, recipe, flags = recipe_of("lr-find", arguments)
+    config, options = parse("lr-find", name, recipe, flags, RangeOptions)
+    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
+    console = Console()
+    console.print(
+        f"{name} on {dataset.name}: {options.steps} rates from {options.min_rate:g} to "
+        f"{options.max_rate:g}, {options.seeds} seeds",
+        highlight=False,
+    )
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("", total=options.seeds * options.steps)
+
+        def on_step(seed: int, step: int) -> None:
+            bars.update(bar, description=f"seed {seed + 1}/{options.seeds}", advance=1)
+
+        try:
+            study = find_learning_rate(
+                recipe,
+                config,
+                dataset,
+                min_rate=options.min_rate,
+                max_rate=options.max_rate,
+                steps=options.steps,
+                seeds=options.seeds,
+                on_step=on_step,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    path = options.run_dir or new_path(f"lr-find-{name}")
+    with RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config)) as run:
+        write_learning_rate_study(study, run, title=f"{name} on {dataset.name}")
+    table = Table("rule", "learning rate", "within a factor of")
+    for rule, found in study.suggestions._asdict().items():
+        rate = f"[bold]{found.rate:.2g}" if not found.reason else "undecided"
+        table.add_row(rule, rate, found.reason or f"{10**found.standard_error:.2f}")
+    table.add_row("the recipe's own", f"{config.learning_rate:g}")
+    console.print(table)
+    console.print(f"curve  {path / 'range_test.json'}", highlight=False)
+    console.print(f"figure {path / 'figures' / 'range_test.png'}", highlight=False)

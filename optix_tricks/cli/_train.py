@@ -1,0 +1,96 @@
+"""`optix-tricks train`."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from optix_tricks.cli._options import UsageError, new_path, parse, recipe_of
+
+
+def train(arguments: list[str]) -> None:
+    """Train a recipe, or go on with a run."""
+    from optix_tricks.recipes import RECIPES
+    from optix_tricks.training.run_directory import RunDirectory, RunError
+
+    if "--resume" in arguments:
+        path, wanted = _resumed(arguments)
+        run, name, fields = RunDirectory.reopen(path)
+        if name not in RECIPES:
+            raise RunError(f"run {path} is of recipe {name!r}, which this version lacks.")
+        if wanted not in (None, name):
+            raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
+        recipe = RECIPES[name]
+        try:
+            config = recipe.Config(**fields)
+        except TypeError as error:
+            raise RunError(
+                f"the settings in {path / 'config.json'} are not those of recipe "
+                f"{name!r} in this version: {error}."
+            ) from error
+        _run(recipe, config, lambda: run, resume=True)
+        return
+    name, recipe, flags = recipe_of("train", arguments)
+    config, options = parse("train", name, recipe, flags)
+    path = options.run_dir or new_path(name)
+
+    def start() -> RunDirectory:
+        return RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config))
+
+    _run(recipe, config, start, resume=False)
+
+
+def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
+    """The run to resume, and the recipe if the user named it."""
+    match [argument for argument in arguments if argument != "--debug"]:
+        case ["--resume", path]:
+            return Path(path), None
+        case [recipe, "--resume", path] if not recipe.startswith("-"):
+            return Path(path), recipe
+    raise UsageError(
+        "--resume RUN stands alone: the run's settings are those in its config.json; "
+        "start a new run to change them."
+    )
+
+
+def _run(
+    recipe: ModuleType, config: Any, directory: Callable[[], Any], *, resume: bool
+) -> None:
+    from optix_tricks.reports import write_report
+    from optix_tricks.training.data import load_dataset
+    from optix_tricks.training.loop import train
+
+    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
+    try:
+        job = recipe.build(config, dataset)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    run = directory()  # only now: a wrong argument leaves nothing behind
+    console = Console()
+    with run:
+        console.print(
+            f"{dataset.name}: {len(dataset.train_labels):,} training and "
+            f"{len(dataset.test_labels):,} test images, {dataset.num_classes} classes; "
+            f"run directory {run.path}",
+            highlight=False,
+        )
+        try:
+            _, result = train(job, dataset, run, resume=resume)
+        except KeyboardInterrupt as stop:
+            way_out = f"; continue with: optix-tricks train --resume {run.path}"
+            raise KeyboardInterrupt(way_out) from stop
+    page = write_report(run.path)
+    table = Table(show_header=False)
+    table.add_row("test accuracy", f"[bold]{result.test_accuracy:.2%}")
+    table.add_row("correct", f"{result.test_correct:,} of {result.test_size:,}")
+    table.add_row("test loss", f"{result.test_loss:.4f}")
+    table.add_row("epochs", f"{result.epochs} ({result.steps:,} steps)")
+    table.add_row("training time", f"{result.seconds:.1f} s, evaluation not counted")
+    table.add_row("parameters", f"{result.parameters:,}")
+    table.add_row("curves", str(page.parent / "figures" / "curves.png"))
+    table.add_row("page", str(page))
+    console.print(table)

@@ -1,0 +1,112 @@
+"""What goes forward and backward through each layer of a model."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from optix_tricks._tree import PyTree
+from optix_tricks.layers import layer_outputs, named_layers
+
+
+class LayerSignal(NamedTuple):
+    """Of one layer, in one forward and backward pass."""
+
+    output: Array  # y_l, its bias included
+    gradient: Array  # ∂loss/∂y_l, of the same shape
+    weights: PyTree  # the layer's own parameters
+    weight_gradients: PyTree  # of the same structure
+
+
+def called_layers(
+    model: nnx.Module, *args: Any, **kwargs: Any
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the outputs' shapes of the layers that a call reaches, in its order."""
+    graph, state = nnx.split(model)
+    shapes: dict[str, jax.ShapeDtypeStruct] = {}
+
+    def forward(state: PyTree) -> None:
+        module = nnx.merge(graph, state, copy=True)
+        _, outputs = layer_outputs(module, *args, **kwargs)
+        for path, y in outputs.items():
+            shapes[path] = jax.ShapeDtypeStruct(y.shape, y.dtype)
+
+    jax.eval_shape(forward, state)
+    return shapes
+
+
+def read_layers(
+    read: Callable[[LayerSignal], Any],
+    model: nnx.Module,
+    x: PyTree,
+    *,
+    loss: Callable[[Any], Float[Array, ""]],
+    **kwargs: Any,
+) -> tuple[tuple[str, ...], Any]:
+    """Reduce each layer's signals by `read`, and stack them in the order of the calls.
+
+    The model is not changed, its batch statistics included. What `read` does not use is
+    not computed.
+
+    Returns:
+        Paths of the layers, and what `read` returned with a leading axis of layers.
+    """
+    shapes = called_layers(model, x, **kwargs)
+    graph, params, *rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    def measure(params: PyTree, rest: PyTree, x: PyTree) -> Any:
+        def objective(
+            shifts: dict[str, Array], params: PyTree
+        ) -> tuple[Array, dict[str, Array]]:
+            module = nnx.merge(graph, params, *rest, copy=True)
+            for path, layer in named_layers(module).items():
+                if path in shifts:
+                    _shift(layer, path, shifts[path])
+            y, outputs = layer_outputs(module, x, **kwargs)
+            return loss(y), outputs
+
+        shifts = {path: jnp.zeros(y.shape, y.dtype) for path, y in shapes.items()}
+        (gradients, by_params), outputs = jax.grad(
+            objective, argnums=(0, 1), has_aux=True
+        )(shifts, params)
+        weights, weight_gradients = (
+            {
+                path: nnx.to_pure_dict(nnx.state(layer, nnx.Param))
+                for path, layer in named_layers(
+                    nnx.merge(graph, tree, *rest, copy=True)
+                ).items()
+            }
+            for tree in (params, by_params)
+        )
+        rows = [
+            read(
+                LayerSignal(
+                    outputs[path], gradients[path], weights[path], weight_gradients[path]
+                )
+            )
+            for path in shapes
+        ]
+        return jax.tree.map(lambda *row: jnp.stack(row), *rows)
+
+    return tuple(shapes), measure(params, rest, x)
+
+
+def _shift(layer: nnx.Module, path: str, shift: Array) -> None:
+    """Give this one object a class that adds `shift` to what a call returns."""
+    kind = type(layer)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Array:
+        y = kind.__call__(self, *args, **kwargs)
+        if y.shape != shift.shape:
+            raise ValueError(
+                f"model must call its layer {path!r} at one size, got outputs of shapes"
+                f" {list(y.shape)} and {list(shift.shape)}."
+            )
+        return y + shift
+
+    shifted = type(kind.__name__, (kind,), {"__call__": call})
+    object.__setattr__(layer, "__class__", shifted)

@@ -1,0 +1,1 @@
+"""What a command of the lab does: experiments over recipes, and their files."""

@@ -1,0 +1,311 @@
+"""The diagnosis on written numbers: each verdict by its symptom, and nothing by luck."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from optix_tricks.dynamics import History, diagnose, read_history
+from optix_tricks.dynamics._diagnose import MEANING
+from optix_tricks.dynamics._history import cut
+from optix_tricks.dynamics._symptoms import block_medians, trend
+from optix_tricks.dynamics._thresholds import ramp
+
+ROWS = 400
+STEP = np.arange(ROWS, dtype=float)
+
+
+def noise(size=1.0, seed=0):
+    return size * np.random.default_rng(seed).standard_normal(ROWS)
+
+
+def full(value):
+    return np.full(ROWS, float(value))
+
+
+def flat_loss(level=1.0, start=3.0):
+    """A fall in the first fifty rows and nothing after."""
+    return level + (start - level) * np.exp(-STEP / 10) + noise(0.01)
+
+
+def usual(**changes):
+    """A run that stopped falling though nothing is wrong with its norms."""
+    columns = {
+        "loss": flat_loss(),
+        "gradient_norm": full(1) + noise(0.1),
+        "update_norm": full(0.01),
+        "parameter_norm": full(10),
+        "learning_rate": full(0.01),
+    }
+    return History(**{**columns, **changes})
+
+
+LAYERS = [f"layer{i}" for i in range(8)]
+SYMPTOMS = {
+    "healthy": usual(loss=np.exp(-STEP / 200) + noise(0.05)),
+    "converged": usual(accuracy=full(1.0)),
+    "critical point": usual(gradient_norm=full(1e-4)),
+    "rate too large": usual(gradient_cosine=full(-0.95)),
+    "rate too small": usual(loss=3 - STEP / 1e4, update_norm=full(1e-6)),
+    "ill-conditioned": usual(
+        loss=1 + 0.2 * np.exp(-STEP / 800),
+        gradient_cosine=full(0.99),
+        curvature=full(90),
+        update_norm=full(0.01),
+    ),
+    "vanishing gradients": usual(
+        layer_gradient_norm={n: full(10.0 ** (i - 8)) for i, n in enumerate(LAYERS)}
+    ),
+    "exploding gradients": usual(
+        layer_gradient_norm={n: full(10.0 ** (4 - i)) for i, n in enumerate(LAYERS)}
+    ),
+    "dead units": usual(dead_fraction={"layer0": full(0.1), "layer1": full(0.9)}),
+    "plateau": usual(),
+    "diverged": usual(loss=np.exp(STEP / 50)),
+    "over-fitting": usual(
+        loss=np.exp(-STEP / 100),
+        accuracy=np.minimum(1, STEP / 200),
+        test_step=np.arange(40.0, 401, 40),
+        test_loss=1 + 0.2 * (np.arange(10.0) - 3) ** 2,
+        test_accuracy=np.linspace(0.8, 0.6, 10),
+    ),
+    "noise floor": usual(gradient_cosine=noise(0.1), noise_scale=full(3e3))._replace(
+        batch_size=full(32)
+    ),
+    "batch too large": usual(
+        loss=np.exp(-STEP / 200), noise_scale=full(5), batch_size=full(4096)
+    ),
+    "undecided": usual(loss=np.exp(noise(2.0))),
+}
+
+
+def test_every_verdict_has_a_symptom_here():
+    assert SYMPTOMS.keys() == MEANING.keys()
+
+
+@pytest.mark.parametrize("verdict", MEANING)
+def test_a_symptom_leads_to_its_verdict(verdict):
+    diagnosis = diagnose(SYMPTOMS[verdict])
+    assert diagnosis.verdict == verdict
+    assert verdict == "undecided" or diagnosis.score >= 0.5
+    assert all(score >= 0.2 and other != verdict for other, score in diagnosis.others)
+
+
+@pytest.mark.parametrize("verdict", sorted(MEANING.keys() - {"plateau", "undecided"}))
+def test_without_the_symptom_the_verdict_goes(verdict):
+    assert diagnose(SYMPTOMS["plateau"]).verdict != verdict
+
+
+@pytest.mark.parametrize("verdict", MEANING)
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_the_unit_of_the_loss_does_not_matter(verdict, unit):
+    history = SYMPTOMS[verdict]
+    scaled = {
+        name: x * unit
+        for name, x in history._asdict().items()
+        if x is not None and name in ("loss", "test_loss", "gradient_norm", "curvature")
+    }
+    scaled["learning_rate"] = history.learning_rate / unit
+    if history.layer_gradient_norm:
+        layers = history.layer_gradient_norm.items()
+        scaled["layer_gradient_norm"] = {name: x * unit for name, x in layers}
+    found, wanted = diagnose(history._replace(**scaled)), diagnose(history)
+    assert found.verdict == wanted.verdict
+    assert found.score == pytest.approx(wanted.score)
+    assert dict(found.others) == pytest.approx(dict(wanted.others))
+
+
+def test_a_number_at_the_middle_of_its_threshold_scores_one_half():
+    history = usual(loss=np.full(ROWS, 1.3), gradient_cosine=full(-0.35))
+    assert diagnose(history).verdict == "rate too large"
+    assert diagnose(history).score == pytest.approx(0.5)
+    weaker = diagnose(history._replace(gradient_cosine=full(-0.34)))
+    assert weaker.verdict == "plateau"
+    assert dict(weaker.others)["rate too large"] == pytest.approx(0.14 / 0.3)
+
+
+@given(st.floats(-5, 5), st.floats(-4, 4), st.floats(0.01, 3))
+def test_a_ramp_is_between_zero_and_one_and_monotone(x, low, width):
+    pair = (low, low + width)
+    assert 0 <= ramp(x, pair) <= ramp(x + 0.1, pair) <= 1
+    assert ramp(x, pair) == pytest.approx(1 - ramp(x, pair[::-1]), abs=1e-9)
+
+
+def test_the_fall_is_that_of_theil_and_sen_in_scipy():
+    values = np.exp(-STEP / 300 + noise(0.3))
+    blocks = np.log(block_medians(values))
+    slope = stats.theilslopes(blocks, np.arange(12)).slope
+    assert trend(values).fall == pytest.approx(1 - np.exp(12 * slope))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_the_error_of_the_fall_is_the_spread_over_seeds(decay):
+    def walk(seed):
+        e = np.random.default_rng(seed).standard_normal(ROWS)
+        for i in range(1, ROWS):
+            e[i] += decay * e[i - 1]
+        return np.exp(0.1 * e)
+
+    trends = [trend(walk(seed)) for seed in range(60)]
+    spread = np.std([t.fall for t in trends])
+    typical = np.mean([t.error for t in trends])
+    assert 0.7 < typical / spread < 1.6
+
+
+def test_outliers_do_not_move_the_fall():
+    clean = np.exp(-STEP / 300)
+    dirty = clean.copy()
+    dirty[::17] *= 1e6
+    dirty[5::41] = np.nan
+    assert trend(dirty).fall == pytest.approx(trend(clean).fall, rel=0.02)
+
+
+def test_a_loss_below_zero_is_read_too():
+    falling = -10 + 4 * np.exp(-STEP / 150) + noise(0.02)
+    assert diagnose(History(falling)).verdict == "healthy"
+    assert diagnose(History(-falling)).verdict != "healthy"
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "gradient_norm", "update_norm", "learning_rate"]
+)
+def test_columns_full_of_nan_raise_nothing(name):
+    history = usual(**{name: full(np.nan)})
+    diagnosis = diagnose(history)
+    wanted = "diverged" if name == "loss" else "plateau"
+    assert diagnosis.verdict == wanted
+    assert np.isfinite(diagnosis.score)
+
+
+def test_a_run_that_became_nan_diverged_and_one_row_of_nan_is_nothing():
+    loss = np.exp(-STEP / 200)
+    loss[150] = np.inf
+    assert diagnose(usual(loss=loss)).verdict == "healthy"
+    loss[-1] = np.nan
+    assert diagnose(usual(loss=loss)).verdict == "diverged"
+
+
+def test_a_warm_up_is_too_early_to_tell():
+    history = usual(learning_rate=STEP / 1e4, gradient_cosine=full(-0.95))
+    diagnosis = diagnose(history)
+    assert diagnosis.verdict == "undecided"
+    assert "still rising" in str(diagnosis)
+
+
+def test_few_rows_are_undecided():
+    diagnosis = diagnose(cut(SYMPTOMS["healthy"], 0.05))
+    assert diagnosis.verdict == "undecided"
+    assert "20 rows" in diagnosis.evidence[0]
+
+
+def test_a_finished_schedule_is_converged_not_stuck():
+    rate = np.where(STEP < 150, 0.01, 1e-5)
+    assert diagnose(usual(learning_rate=rate)).verdict == "converged"
+
+
+def test_the_curvature_decides_between_minimum_and_saddle():
+    flat = {"gradient_norm": full(1e-4), "curvature": full(1e-3)}
+    minimum = diagnose(usual(**flat, lowest_curvature=full(1e-6)))
+    saddle = diagnose(usual(**flat, lowest_curvature=full(-3e-4)))
+    unknown = diagnose(usual(**flat))
+    assert minimum.verdict == "converged"
+    assert saddle.verdict == unknown.verdict == "critical point"
+    assert "It is a saddle" in str(saddle)
+    assert "needs the curvature" in str(unknown)
+    assert unknown.missing[0].startswith("lowest_curvature")
+    assert "classify_critical_point" in unknown.advice
+
+
+def test_the_curvature_decides_between_a_small_rate_and_a_bad_condition():
+    crawl = SYMPTOMS["ill-conditioned"]
+    assert diagnose(crawl._replace(curvature=full(0.9))).verdict == "rate too small"
+
+
+def test_layers_without_any_gradient_are_frozen_not_vanishing():
+    sizes = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    layers = {name: full(size) for name, size in zip(LAYERS, sizes, strict=True)}
+    assert diagnose(usual(layer_gradient_norm=layers)).verdict == "plateau"
+
+
+def test_the_text_tells_what_was_seen_what_it_means_and_what_to_try():
+    lines = str(diagnose(usual())).splitlines()
+    assert lines[0].startswith("plateau (score 1.00). The loss is flat")
+    assert lines[1].startswith("  - Over the second half of the history the loss")
+    assert any(line.startswith("Try first: ") for line in lines)
+    assert "gradient_cosine" in lines[-1]
+    assert "update_norm" not in lines[-1]
+
+
+def test_columns_are_sorted_into_a_history():
+    train = {
+        "step": np.array([3, 4]),
+        "loss": np.array([np.inf, 1.0]),
+        "2.learning_rate": np.array([0.1, 0.2]),
+        "clip_factor": np.ones(2),
+        "gradient_norm/a/b": np.array([1.0, 2.0]),
+        "dead_fraction/a": np.zeros(2),
+    }
+    test = {"step": np.array([4]), "loss": np.array([2.0]), "epoch": np.array([1.0])}
+    history = read_history(train, test, batch_size=8)
+    assert np.isnan(history.loss[0])
+    assert history.step.tolist() == [3, 4]
+    assert history.learning_rate.tolist() == [0.1, 0.2]
+    assert history.batch_size.tolist() == [8, 8]
+    assert history.layer_gradient_norm["a/b"].tolist() == [1, 2]
+    assert list(history.dead_fraction) == ["a"]
+    assert history.test_loss.tolist() == [2]
+    assert history.test_accuracy is None
+    assert read_history(train, {"step": np.array([])}).test_loss is None
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["l1", "l10", "l2", "l2/b"], ["l1", "l2", "l2/b", "l10"]),
+        (["stem", "block1", "block2", "head"], ["stem", "block1", "block2", "head"]),
+    ],
+)
+def test_layers_stand_in_the_order_of_depth(given, wanted):
+    train = {"loss": np.ones(1)} | {f"gradient_norm/{name}": np.ones(1) for name in given}
+    assert list(read_history(train).layer_gradient_norm) == wanted
+
+
+def test_a_cut_history_knows_nothing_of_what_came_later():
+    history = SYMPTOMS["over-fitting"]
+    part = cut(history, 0.25)
+    assert len(part.loss) == len(part.accuracy) == 100
+    assert part.test_step.max() <= 100 < history.test_step.max()
+    assert cut(history, 0.001).test_loss is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"loss": np.ones((2, 3))},
+            r"loss must have one axis with rows, got shape \[2, 3\]",
+        ),
+        ({"loss": np.ones(0)}, r"loss must have one axis with rows, got shape \[0\]"),
+        (
+            {"update_norm": np.ones(3)},
+            r"update_norm must have the shape of loss, \[400\]",
+        ),
+        ({"test_step": np.ones(1), "test_loss": np.ones(3)}, "shape of test_step"),
+        (
+            {"dead_fraction": {"a": np.ones(2)}},
+            r"dead_fraction\['a'\] must have the shape",
+        ),
+        ({"step": -STEP}, "step must rise from row to row"),
+    ],
+)
+def test_bad_histories_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(diagnose)(History(**{"loss": full(1), **changes}))
+
+
+def test_columns_without_a_loss_are_refused():
+    with pytest.raises(ValueError, match="must have a column 'loss', got step"):
+        read_history({"step": np.arange(3)})

@@ -1,0 +1,85 @@
+"""A part of the labelled suite; all of it is run by `benchmarks/diagnosis.py`."""
+
+import functools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.diagnosis import KINDS, NO_ALARM, wilson
+from optix_tricks.dynamics import diagnose
+from tests.dynamics import failures, healthy
+
+CASES = {
+    (module.__name__.rpartition(".")[2], split, case.kind, case.name): case
+    for module in (failures, healthy)
+    for split in ("tuning", "held_out")
+    for case in getattr(module, split)()
+}
+QUICK = [
+    ("failures", "tuning", "rate too large", "toy, walls"),
+    ("failures", "tuning", "ill-conditioned", "toy, crawl"),
+    ("failures", "tuning", "critical point", "toy, product"),
+    ("failures", "tuning", "noise floor", "toy, quadratic"),
+    ("failures", "tuning", "rate too small", "sgd"),
+]
+
+
+def test_the_suite_has_enough_kinds_and_no_setting_twice():
+    kinds = {split: Counter() for split in ("tuning", "held_out")}
+    for module, split, kind, _ in CASES:
+        if module == "failures":
+            kinds[split][kind] += 1
+    for counted in kinds.values():
+        assert counted.keys() == set(KINDS) - set(NO_ALARM)
+        assert min(counted.values()) >= 2
+    assert len(kinds["tuning"]) == 12
+    settings = [(kind, name) for _, _, kind, name in CASES]
+    assert sum(kind == "healthy" for kind, _ in settings) >= 16
+
+
+@functools.cache
+def runs(name):
+    return CASES[name].make(range(50, 53))
+
+
+@pytest.mark.parametrize("name", QUICK, ids=lambda name: "-".join(name[2:]))
+def test_failures_are_named(name):
+    for history in runs(name):
+        assert diagnose(history).verdict == CASES[name].kind
+
+
+def test_healthy_runs_raise_no_alarm():
+    for history in runs(("healthy", "tuning", "healthy", "warm-up, cosine")):
+        assert diagnose(history).verdict in NO_ALARM
+        usual = failures.keep(history, failures.USUAL)
+        assert diagnose(usual).verdict in NO_ALARM
+
+
+def test_what_the_runs_log_is_what_they_did():
+    history = runs(QUICK[-1])[0]
+    np.testing.assert_allclose(history.update_norm, 1e-5 * history.gradient_norm, 1e-5)
+    layers = np.stack(list(history.layer_gradient_norm.values()))
+    assert (np.sqrt((layers**2).sum(0)) <= 1.0001 * history.gradient_norm).all()
+    # At such a rate the gradient does not change: what is left of the cosine is noise,
+    # cos = |G|^2 / (|G|^2 + trace / B), and so is the noise scale, trace / |G|^2.
+    share = 1 / (1 + np.median(history.noise_scale) / history.batch_size[0])
+    assert np.nanmean(history.gradient_cosine) == pytest.approx(share, rel=0.1)
+
+
+def test_wilsons_interval_is_that_of_scipy():
+    from scipy.stats import binomtest
+
+    for hits, runs in [(0, 150), (3, 150), (75, 150), (150, 150)]:
+        wanted = binomtest(hits, runs).proportion_ci(method="wilson")
+        assert wilson(hits, runs) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", CASES, ids=lambda key: "-".join(key))
+def test_the_whole_suite(key):
+    case = CASES[key]
+    allowed = NO_ALARM if key[0] == "healthy" else (case.kind,)
+    histories = case.make(range(200, 204))
+    right = sum(diagnose(history).verdict in allowed for history in histories)
+    assert right >= 3

@@ -1,0 +1,81 @@
+"""The figures of a diagnosis show the history and the verdict."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from optix_tricks.dynamics import History, diagnose
+from optix_tricks.reports import plot_confusion, plot_diagnosis
+
+STEP = np.arange(1.0, 201)
+
+
+def history(**columns):
+    return History(np.exp(-STEP / 50), step=STEP, gradient_norm=np.ones(200), **columns)
+
+
+def text_of(figure):
+    return figure.get_suptitle()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_verdict_and_every_sentence_stand_above_the_curves(dark):
+    given = history(gradient_cosine=np.zeros(200))
+    diagnosis = diagnose(given)
+    figure = plot_diagnosis(given, diagnosis, dark=dark)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["Loss", "Norms", "Cosine of successive gradients"]
+    shown = " ".join(text_of(figure).split())
+    assert shown.startswith("healthy (score 1.00)")
+    for sentence in diagnosis.evidence:
+        assert sentence in shown
+
+
+def test_curves_are_the_columns_and_medians_lie_in_the_second_half():
+    given = history(update_norm=np.full(200, 0.5))
+    loss, norms = plot_diagnosis(given, diagnose(given)).axes
+    lines = {line.get_gid(): line for line in loss.lines + norms.lines}
+    np.testing.assert_array_equal(lines["gradient_norm"].get_ydata(), given.gradient_norm)
+    np.testing.assert_array_equal(lines["update_norm"].get_ydata(), given.update_norm)
+    medians = lines["medians"]
+    assert len(medians.get_xdata()) == 12
+    assert medians.get_xdata()[0] > 100
+    wanted = np.exp(-np.asarray(medians.get_xdata()) / 50)
+    np.testing.assert_allclose(medians.get_ydata(), wanted, rtol=0.01)
+
+
+def test_layers_go_by_depth_and_nan_is_a_gap():
+    layers = {"a": np.full(200, 1e-3), "b": np.full(200, np.nan), "c": np.ones(200)}
+    given = history(layer_gradient_norm=layers)
+    figure = plot_diagnosis(given, diagnose(given))
+    (line,) = figure.axes[2].lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(line.get_ydata(), [1e-3, np.nan, 1])
+    figure.savefig(io.BytesIO(), dpi=40)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_the_shortest_and_emptiest_histories_are_drawn(rows):
+    given = History(np.full(rows, np.nan))
+    file = io.BytesIO()
+    plot_diagnosis(given, diagnose(given)).savefig(file, dpi=40)
+    with Image.open(file) as image:
+        assert image.format == "PNG"
+
+
+def test_a_confusion_matrix_shows_shares_of_its_rows():
+    counts = np.array([[3, 1, 0], [0, 0, 5], [0, 0, 0]])
+    figure = plot_confusion(counts, ("a", "b", "c"), ("a", "b", "d"))
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["75", "25", "100"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "a (4)",
+        "b (5)",
+        "c (0)",
+    ]
+    alphas = [patch.get_alpha() for patch in ax.patches]
+    np.testing.assert_allclose(alphas, [0.75, 0.25, 0, 0, 0, 1, 0, 0, 0])
+    right, wrong = ax.patches[0].get_facecolor()[:3], ax.patches[1].get_facecolor()[:3]
+    assert right != wrong

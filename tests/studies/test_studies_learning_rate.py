@@ -1,0 +1,222 @@
+"""`optix-tricks lr-find`: a recipe's range test, its files, and how it ends."""
+
+import dataclasses
+import json
+import re
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import optix_tricks as ot
+from optix_tricks.augment import random_crop
+from optix_tricks.cli import main
+from optix_tricks.recipes import RECIPES
+from optix_tricks.recipes._classification import make_job
+from optix_tricks.recipes._contract import check_config
+from optix_tricks.studies.learning_rate import find_learning_rate
+from optix_tricks.training.dataset import load_digits
+from optix_tricks.training.epoch import epoch_order
+from optix_tricks.training.generated import generate
+from optix_tricks.training.state import create_state
+from optix_tricks.training.step import Batch, make_train_step
+
+NAMES = tuple(RECIPES)
+
+
+def run(capsys, *argv):
+    code = 0
+    try:
+        main(list(argv))
+    except SystemExit as stop:
+        code = stop.code
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+class Linear(nnx.Module):
+    """The smallest network of images."""
+
+    def __init__(self, pixels, rngs):
+        self.head = nnx.Linear(pixels, 10, rngs=rngs)
+
+    def __call__(self, images, *, train):
+        return self.head(images.reshape(len(images), -1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Of a recipe that compiles fast."""
+
+    dataset: str = "digits"
+    data_dir: str | None = None
+    width: int = 3
+    epochs: int = 2
+    batch_size: int = 512
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    label_smoothing: float = 0.1
+    compute_dtype: str = "float32"
+    seed: int = 0
+
+
+def make_optimizer(config, steps, *, learning_rate=None):
+    return ot.sgd(learning_rate or (lambda count: 0.0), momentum=config.momentum)
+
+
+def build(config, dataset):
+    check_config(config, dataset)
+    model = Linear(int(np.prod(dataset.image_shape)), nnx.Rngs(config.seed))
+    return make_job(
+        config,
+        dataset,
+        model,
+        make_optimizer(config, 1),
+        augment=lambda key, images: random_crop(key, images, padding=1),
+        flip=False,
+    )
+
+
+linear = types.ModuleType("linear", "A linear classifier.")
+linear.Config, linear.make_optimizer, linear.build = Config, make_optimizer, build
+
+
+@pytest.fixture(autouse=True)
+def recipe(monkeypatch):
+    monkeypatch.setitem(RECIPES, "linear", linear)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_digits()
+
+
+def test_the_curve_is_that_of_the_recipes_own_steps(images):
+    """Its network, loss, augmentation, batches and chain, with the rate put in."""
+    config = Config(seed=3)  # two steps an epoch
+    seen = []
+    study = find_learning_rate(
+        linear,
+        config,
+        images,
+        min_rate=1e-3,
+        max_rate=1.0,
+        steps=10,
+        seeds=2,
+        on_step=lambda *at: seen.append(at),
+    )
+    assert seen == [(seed, step) for seed in range(2) for step in range(10)]
+
+    own = dataclasses.replace(config, seed=4)
+    job = build(own, images)
+    rates = jnp.geomspace(1e-3, 1.0, 10)
+    tx = make_optimizer(own, 1, learning_rate=lambda count: rates[count])
+    step = jax.jit(make_train_step(job.apply, job.loss, tx, augment=job.augment))
+    state = create_state(job.params, job.batch_stats, tx, jax.random.key(4))
+    want = []
+    for t in range(10):
+        index = epoch_order(jax.random.key(4), t // 2, len(images.train_labels), 512)
+        index = np.asarray(index[t % 2])
+        labels = jnp.asarray(images.train_labels[index])
+        batch = Batch(jnp.asarray(images.train_images[index]), labels)
+        state, metrics = step(state, batch)
+        want.append(metrics["loss"])
+    np.testing.assert_allclose(study.test.losses[1], want, rtol=1e-4)
+    assert want[-1] < want[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
+    """At a rate equal to that of its flag, the peak of its own schedule."""
+    recipe = RECIPES[name]
+    config = recipe.Config()
+    params, grads = {"kernel": jnp.ones((2, 2))}, {"kernel": jnp.full((2, 2), 0.1)}
+
+    def used(step, **options):
+        tx = recipe.make_optimizer(config, 1000, **options)
+
+        def counted(x):
+            is_count = jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 0
+            return jnp.asarray(step, x.dtype) if is_count else x
+
+        state = jax.tree.map(counted, tx.init(params))
+        return ot.report(tx.update(grads, state, params)[1])["learning_rate"]
+
+    fraction = getattr(config, "warmup_fraction", None)
+    if fraction is None:
+        fraction = config.warmup_epochs / config.epochs
+    peak = used(round(fraction * 1000))
+    given = used(0, learning_rate=lambda count: jnp.float32(config.learning_rate))
+    np.testing.assert_allclose(given, peak, rtol=1e-5)
+
+
+def test_a_loss_scale_leaves_the_curve_as_it_is(images):
+    config = Config(compute_dtype="float16")
+    study = find_learning_rate(linear, config, images, steps=12, seeds=1)
+    want = find_learning_rate(linear, Config(), images, steps=12, seeds=1)
+    np.testing.assert_allclose(study.test.losses, want.test.losses, rtol=1e-3)
+
+
+def test_lr_find_prints_a_table_and_writes_curve_and_figure(capsys, tmp_path):
+    code, out, err = run(
+        capsys, "lr-find", "linear", "--width", "2", "--batch-size", "256",
+        "--steps", "12", "--seeds", "2", "--min-rate", "1e-3", "--seed", "1",
+        "--run-dir", str(tmp_path / "r"),
+    )  # fmt: skip
+    assert code == 0, err
+    assert re.search(r"steepest.*(\d|undecided)", out)
+    assert "12 rates from 0.001 to 10, 2 seeds" in out
+    written = json.loads((tmp_path / "r" / "range_test.json").read_text())
+    assert np.shape(written["losses"]) == np.shape(written["smoothed"]) == (2, 12)
+    np.testing.assert_allclose(written["rates"], np.geomspace(1e-3, 10, 12), rtol=1e-5)
+    assert set(written["suggestions"]) == {"steepest", "minimum_tenth", "valley"}
+    assert (tmp_path / "r" / "figures" / "range_test.png").stat().st_size > 10_000
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["recipe"] == "linear"
+    assert config["config"]["width"] == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        ([], 2, "lr-find needs a recipe: one of digits, cifar10_resnet9"),
+        (["digit"], 2, r"unknown recipe 'digit'.*Did you mean 'digits'\?"),
+        (["linear", "--widht", "3"], 2, "widht"),
+        (["linear", "--width", "0"], 2, "width must be at least 1, got 0"),
+        (["linear", "--min-rate", "0"], 2, "min_rate must be positive, got 0.0"),
+        (["linear", "--min-rate", "20"], 2, "max_rate must be finite and above min_rate"),
+        (["linear", "--steps", "3"], 2, "steps must be at least 10, got 3"),
+        (["linear", "--seeds", "0"], 2, "seeds must be at least 1, got 0"),
+        (["linear", "--dataset", "no.npz"], 1, "no.npz cannot be read"),
+    ],
+)
+def test_bad_input_is_one_clear_error(capsys, tmp_path, monkeypatch, argv, code, message):
+    monkeypatch.chdir(tmp_path)
+    got, _, err = run(capsys, "lr-find", *argv)
+    assert got == code
+    assert re.search(message, " ".join(err.split()))
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_names_the_fields_of_the_range_and_of_the_recipe(capsys):
+    code, out, _ = run(capsys, "lr-find", "digits", "--help")
+    assert code == 0
+    for flag in ("--min-rate", "--max-rate", "--steps", "--seeds", "--width", "--seed"):
+        assert flag in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_has_a_range_test(name):
+    recipe, images = RECIPES[name], generate(16)
+    changes = {"width": 2, "batch_size": 64, "image_size": 16, "drop_path": 0.1}
+    known = {field.name for field in dataclasses.fields(recipe.Config)}
+    config = recipe.Config(**{k: v for k, v in changes.items() if k in known})
+    test, _ = find_learning_rate(recipe, config, images, steps=30, seeds=1)
+    counted = np.asarray(test.losses[0, : int(test.stop[0])])
+    assert np.isfinite(counted).all()
+    assert np.min(counted) < counted[0]
