@@ -38,7 +38,8 @@ def at_optimum(s: Symptoms) -> float:
 def crawls(s: Symptoms, direction: float) -> float:
     """Whether there is a slow and certain fall, and gradients of that direction."""
     certain = ramp(s.certainty, at.SIGNIFICANCE)
-    return min(direction, certain, ramp(s.fall, at.CRAWL), ramp(fell(s), at.FELL))
+    slow = min(ramp(s.fall, at.CRAWL), 1 - ramp(s.gradient_fall, at.ARRIVING))
+    return min(direction, certain, slow, ramp(fell(s), at.FELL))
 
 
 def finished(s: Symptoms) -> float:

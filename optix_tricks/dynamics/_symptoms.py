@@ -32,6 +32,7 @@ class Symptoms(NamedTuple):
     accuracy: float  # at the end
     alternation: float  # correlation of successive changes of the loss
     gradient: float  # median norm
+    gradient_fall: float  # its relative fall
     gradient_left: float  # that over its largest block median of the whole history
     pull: float  # |gradient| |parameters| / loss, noise taken out if its scale is known
     burst: float  # |gradient| / |parameters|
@@ -84,6 +85,7 @@ def _measure(history: History) -> Symptoms:
         accuracy=block_medians(known["accuracy"][late])[-1],
         alternation=_alternation(loss[late]) if is_every_step else math.nan,
         gradient=float(np.nanmedian(gradient[late])),
+        gradient_fall=trend(gradient[late]).fall,
         gradient_left=_last(gradient) / np.nanmax([*block_medians(gradient), 0.0]),
         pull=signal * float(np.nanmedian((gradient * parameter / np.abs(loss))[late])),
         burst=float(np.nanmedian((gradient / parameter)[late])),

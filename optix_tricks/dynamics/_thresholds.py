@@ -42,6 +42,8 @@ RISING_RATE = 1.2  # from the middle to the end of the history: a warm-up
 # logged: 1 % of the largest gradient.
 SMALL_PULL: Pair = (-1.5, -2.5)
 NEGATIVE = -0.01  # smallest over largest eigenvalue: less is negative curvature
+# A gradient that halves while the loss stays: about to arrive, at a loss above zero.
+ARRIVING: Pair = (0.3, 0.7)
 
 RISE: Pair = (1.2, 2.0)  # the last loss over the first: worse than knowing nothing
 UNLEARNT: Pair = (0.2, 0.5)  # the same of a run that got nowhere much

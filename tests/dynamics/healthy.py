@@ -1,6 +1,6 @@
 """Runs in good health: what `diagnose` must not find fault with.
 
-As in `failures`, thresholds were chosen on `tuning` and results are reported on
+As in `failures`, thresholds were chosen on these, and results are reported on those of
 `held_out`. The right verdict is "healthy" or "converged"; "undecided" is no alarm.
 """
 
@@ -66,6 +66,9 @@ def without_noise_scale(history: History) -> History:
 
 def tuning() -> list[Case]:
     adam, sgd = optax.adam, optax.sgd
+    cancer, teacher = {"data": "breast_cancer"}, {"data": "teacher"}
+    wine = {"data": "wine", "batch_size": 16}
+    convolution = {"patches": True}
     early = quadratic([0.1, 1, 10], 3.0, 0.05)
     return [
         toy("converged", "quadratic", early, sgd, 0.15),
@@ -84,15 +87,6 @@ def tuning() -> list[Case]:
         ),
         case("healthy", "resumed", {}, sgd, 0.05, change=resumed),
         toy("healthy", "power law", quadratic(log_uniform(1e-4, 1), 3.0), sgd, 1.0),
-    ]
-
-
-def held_out() -> list[Case]:
-    adam, sgd = optax.adam, optax.sgd
-    cancer, teacher = {"data": "breast_cancer"}, {"data": "teacher"}
-    wine = {"data": "wine", "batch_size": 16}
-    convolution = {"patches": True}
-    return [
         toy(
             "converged", "stiff", quadratic([0.3, 3, 30], 2.0, 0.02), momentum, 0.01, 600
         ),
@@ -110,7 +104,9 @@ def held_out() -> list[Case]:
             "healthy", "steps, adam", {"widths": (64,)}, adam, steps_down(2e-3, 150, 300)
         ),
         case("healthy", "batch of 4", {"batch_size": 4}, sgd, 0.01, 1000),
-        case("healthy", "smoothing", {"smoothing": 0.2}, adam, cosine(2e-3, 400, 40)),
+        case(
+            "healthy", "smoothing, adam", {"smoothing": 0.2}, adam, cosine(2e-3, 400, 40)
+        ),
         case(
             *("healthy", "dropout, teacher"),
             {**teacher, "dropout": 0.2, "widths": (64,)},
@@ -123,7 +119,9 @@ def held_out() -> list[Case]:
             {"data": "diabetes", "widths": (16,), "batch_size": 32},
             *(momentum, cosine(0.01)),
         ),
-        case("healthy", "resumed", {"widths": (48,)}, momentum, 0.005, change=resumed),
+        case(
+            "healthy", "resumed, wide", {"widths": (48,)}, momentum, 0.005, change=resumed
+        ),
         case(
             *("healthy", "every fifth row", {"widths": (48,)}, adam, cosine(1e-3, 2000)),
             2000,
@@ -135,6 +133,12 @@ def held_out() -> list[Case]:
             *(sgd, 1.0),
             change=without_noise_scale,
         ),
-        toy("healthy", "power law", quadratic(log_uniform(1e-3, 5), 1.0), momentum, 0.02),
+        toy(
+            "healthy",
+            "power law, stiff",
+            quadratic(log_uniform(1e-3, 5), 1.0),
+            momentum,
+            0.02,
+        ),
         toy("healthy", "walls", walls(0.7), adam, 0.01),
     ]

