@@ -139,7 +139,7 @@ def diagnose(history: History) -> Diagnosis:
     """Say why a run is stuck, or that it is not, from its logged losses and norms.
 
         score(verdict) = min over its conditions of ramp(symptom)
-        verdict = argmax score, undecided where the largest is below 1/2
+        verdict = argmax score,  undecided where the largest is below 1/2
 
     Symptoms have no units: the relative fall of the loss over the second half with its
     standard error, gradient norm x parameter norm / loss, update norm / parameter norm,
@@ -150,7 +150,7 @@ def diagnose(history: History) -> Diagnosis:
     over "plateau" and "batch too large", and these over "healthy" and "converged".
 
     Helps when a loss stopped falling: it names the most likely cause and what to try
-    first. Does little within the first 30 rows, in a warm-up, or with the loss alone.
+    first. Does little before 150 rows, in a warm-up, or with the loss alone.
     Hurts whoever takes the score for a probability. Cost: none in gradient evaluations;
     milliseconds of NumPy for a thousand rows. Measured error rates stand in
     docs/diagnostics.md.
@@ -184,9 +184,8 @@ def diagnose(history: History) -> Diagnosis:
     if s.rows < at.ROWS and s.is_finite:
         few = f"There are {s.rows} rows with a finite loss; {at.ROWS} are needed."
         return _told(Finding("undecided", 0.0, (few,)), (), history)
-    findings = sorted(
-        _findings(s, history), key=lambda f: -f.score
-    )  # stable: causes first
+    findings = _findings(s, history)
+    findings.sort(key=lambda f: -f.score)  # of equal ones the cause stays first
     likely = [f for f in findings if f.score >= at.LIKELY]
     minor = [f for f in likely if f.verdict not in WELL]
     causes = [f for f in minor if f.verdict not in MINOR]

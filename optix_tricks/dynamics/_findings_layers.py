@@ -87,8 +87,6 @@ def dead_units(s: Symptoms, history: History) -> Finding:
     worst = max(silent, key=lambda name: silent[name])
     dead = silent[worst]
     score = max(min(stuck(s), ramp(dead, at.DEAD)), ramp(dead, at.SILENT))
-    score = min(
-        score, 1 - blown_up(s)
-    )  # a blow-up kills units: then the rate is at fault
+    score = min(score, 1 - blown_up(s))  # which kills units: the rate is at fault then
     seen = f"In {worst} {dead:.0%} of the units are silent on the whole batch."
     return Finding("dead units", score, (pace(s), seen))

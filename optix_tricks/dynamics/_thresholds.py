@@ -82,10 +82,7 @@ SMALL_GAP: Pair = (0.05, 0.15)  # accuracy of training less test: overfitted if 
 LARGE_GAP: Pair = (0.2, 0.4)  # and if it does not
 LOSS_GAP: Pair = (0.3, 0.7)  # log10(test / training loss) where there is no accuracy
 
-NOISE_ABOVE_BATCH: Pair = (
-    0.5,
-    1.5,
-)  # noise scale / batch: ten times the gradient's square
+NOISE_ABOVE_BATCH: Pair = (0.5, 1.5)  # noise scale / batch: ten parts noise to one
 BATCH_ABOVE_NOISE: Pair = (0.5, 1.5)  # the reverse: ten elevenths of examples wasted
 
 LIKELY = 0.5  # the score of a verdict

@@ -7,12 +7,18 @@ those of `held_out`: other problems, networks, optimisers and rates, and other s
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from optix_tricks.dynamics import History
-from tests.dynamics.small_runs import Problem, network, surface, train
+from tests.dynamics.small_runs import Problem, network, train
+from tests.dynamics.toys import (
+    bent_valley,
+    deep_linear,
+    log_uniform,
+    product,
+    quadratic,
+    walls,
+)
 
 USUAL = ("step", "loss", "accuracy", "gradient_norm", "update_norm", "parameter_norm")
 USUAL += ("learning_rate", "test_step", "test_loss", "test_accuracy")
@@ -63,59 +69,8 @@ def toy(kind: str, name: str, problem: Problem, *args: Any, **kwargs: Any) -> Ca
     return case(kind, f"toy, {name}", problem, *args, **{"curvature": True, **kwargs})
 
 
-def quadratic(
-    eigenvalues: Any, start: float, offset: float = 0.0, **given: Any
-) -> Problem:
-    values = jnp.asarray(eigenvalues, jnp.float32)
-
-    def loss(x):
-        return jnp.sum(values * x**2) / 2 + offset
-
-    return surface(loss, start * jnp.ones(len(values)), **given)
-
-
-def bent_valley(scale: float) -> Problem:
-    """Steep across and shallow along y = x^2 (Rosenbrock)."""
-
-    def loss(x):
-        return (1 - x[0]) ** 2 + scale * (x[1] - x[0] ** 2) ** 2
-
-    return surface(loss, jnp.array([-1.2, 1.44]))
-
-
-def walls(power: float) -> Problem:
-    """Walls that become straight: a bounce between them neither dies out nor leaves."""
-
-    def loss(x):
-        return jnp.sum((x[:4] ** 2 + 1e-3) ** power) + jnp.sum(x[4:] ** 2) / 200 + 0.1
-
-    return surface(loss, jnp.ones(12))
-
-
-def deep_linear(layers: int, gain: float, width: int = 8) -> Problem:
-    def loss(params):
-        y = jnp.eye(width)
-        for kernel in params.values():
-            y = y @ kernel
-        return jnp.mean((y - jnp.eye(width)) ** 2)
-
-    start = {f"layer{i:02}": jnp.zeros((width, width)) for i in range(layers)}
-    return surface(loss, start, jitter=gain / width**0.5)
-
-
-def product(size: int, jitter: float) -> Problem:
-    def loss(params):
-        return (1 - params["a"] @ params["b"]) ** 2 / 2 + 0.5
-
-    return surface(loss, {n: jnp.zeros(size) for n in "ab"}, jitter=jitter)
-
-
 def ends_early(peak: float, steps: int) -> Callable:
     return optax.cosine_decay_schedule(peak, steps // 2)
-
-
-def log_uniform(low: float, high: float, number: int = 50) -> np.ndarray:
-    return np.logspace(np.log10(low), np.log10(high), number)
 
 
 NOISY = quadratic([0.3, 1, 3], 3.0, 1.0, noise=3.0)

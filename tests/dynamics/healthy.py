@@ -14,10 +14,12 @@ from tests.dynamics.failures import (
     Case,
     case,
     ends_early,
-    log_uniform,
     momentum,
-    quadratic,
     toy,
+)
+from tests.dynamics.toys import (
+    log_uniform,
+    quadratic,
     walls,
 )
 

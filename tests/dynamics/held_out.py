@@ -10,17 +10,11 @@ from optix_tricks.dynamics import History
 from tests.dynamics.failures import (
     HEARSAY,
     Case,
-    bent_valley,
     case,
-    deep_linear,
     ends_early,
-    log_uniform,
     minimal,
     momentum,
-    product,
-    quadratic,
     toy,
-    walls,
 )
 from tests.dynamics.healthy import (
     cosine,
@@ -29,6 +23,14 @@ from tests.dynamics.healthy import (
     resumed,
     rows,
     without_noise_scale,
+)
+from tests.dynamics.toys import (
+    bent_valley,
+    deep_linear,
+    log_uniform,
+    product,
+    quadratic,
+    walls,
 )
 
 IRIS = {"data": "iris", "batch_size": 16}
@@ -125,12 +127,16 @@ def failures() -> list[Case]:
             *("plateau", "friedman", {**FRIEDMAN, "widths": ()}, momentum, 0.01, 2000),
             change=minimal,
         ),
-        case("over-fitting", "iris", {**HEARSAY, **IRIS}, adam, 3e-3, 1000),
+        case(
+            *("over-fitting", "iris"),
+            {**HEARSAY, **IRIS, "examples": 40, "widths": (128, 128)},
+            *(adam, 0.01, 1000),
+        ),
         case("over-fitting", "blobs", {**BLOBS, "examples": 60}, momentum, 0.05, 1000),
         case(
-            *("over-fitting", "friedman"),
-            {**FRIEDMAN, "examples": 60, "widths": (256,), "batch_size": 20},
-            *(adam, 3e-3, 1000),
+            *("over-fitting", "moons"),
+            {**HEARSAY, **MOONS, "examples": 40, "widths": (256, 256)},
+            *(adam, 0.01, 1000),
         ),
         toy("noise floor", "quadratic", SHAKEN, sgd, 0.1, 1000),
         case(
