@@ -18,8 +18,9 @@ from optix_tricks.training.step import Batch, compile_step, make_train_step
 
 @pytest.fixture(scope="module")
 def setting():
+    # Of two channels both are off in whole pooling windows, whose ties a rounding breaks.
     apply, params, stats = functional(
-        ResNet9(3, width=2, in_channels=1, rngs=nnx.Rngs(0)),
+        ResNet9(3, width=4, in_channels=1, rngs=nnx.Rngs(0)),
         preprocess=lambda x: x.astype(jnp.float32) / 255,
     )
     tx = ot.sgd(0.1, momentum=0.9)
