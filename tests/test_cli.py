@@ -137,6 +137,10 @@ def test_diagnose_run_says_what_is_seen(capsys, tmp_path):
     assert code == 0
     assert str(path / "figures" / "diagnosis.png") in out
     assert (path / "figures" / "diagnosis.png").exists()
+    code, out, _ = run(capsys, "diagnose", "run", str(path), "--probe")
+    assert code == 0
+    assert "the last of a probe)" in out
+    assert (path / "probe.jsonl").exists()
 
 
 def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
@@ -157,7 +161,7 @@ def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
     [
         ([], "diagnose takes run or weight-norm, got none"),
         (["weight_norm"], "Did you mean 'weight-norm'?"),
-        (["run"], "takes one run directory, got none"),
+        (["run"], "PATH"),
         (["weight-norm", "--parts", "rate"], "Did you mean 'rates'?"),
         (["weight-norm", "--resume", "a", "--width", "8"], "stands alone"),
     ],

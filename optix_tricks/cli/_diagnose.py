@@ -36,17 +36,40 @@ def diagnose(arguments: list[str]) -> None:
     STUDIES[what](rest)
 
 
+@dataclasses.dataclass(frozen=True)
+class ProbeOptions:
+    """What to diagnose."""
+
+    run: tyro.conf.Positional[Path]
+    """a run's directory"""
+    probe: bool = False
+    """train some steps on from a checkpoint first and measure what was not logged"""
+    data_dir: str | None = None
+    """where the probe finds the data, if not where they were"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
 def _run(arguments: list[str]) -> None:
+    """Say why a run is stuck, or that it is not."""
     from optix_tricks.studies.stuck import diagnose_run
 
-    paths = [argument for argument in arguments if argument != "--debug"]
-    if len(paths) != 1 or paths[0].startswith("-"):
-        raise UsageError(
-            "diagnose run takes one run directory, got "
-            + (" ".join(paths) or "none")
-            + "."
+    options = tyro.cli(
+        ProbeOptions,
+        prog="optix-tricks diagnose run",
+        description=_run.__doc__,
+        args=arguments,
+    )
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task("probe", total=None, visible=options.probe)
+        text = diagnose_run(
+            options.run,
+            probe=options.probe,
+            data_dir=options.data_dir,
+            on_step=lambda done, total: bars.update(task, completed=done, total=total),
         )
-    print(diagnose_run(paths[0]))
+    print(text)
 
 
 def _weight_norm(arguments: list[str]) -> None:

@@ -14,24 +14,15 @@ from optix_tricks.cli._options import UsageError, new_path, parse, recipe_of
 
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
-    from optix_tricks.recipes import RECIPES
-    from optix_tricks.training.run_directory import RunDirectory, RunError
+    from optix_tricks.recipes import reconfigure
+    from optix_tricks.training.run_directory import RunDirectory
 
     if "--resume" in arguments:
         path, wanted = _resumed(arguments)
         run, name, fields = RunDirectory.reopen(path)
-        if name not in RECIPES:
-            raise RunError(f"run {path} is of recipe {name!r}, which this version lacks.")
+        recipe, config = reconfigure(path, name, fields)
         if wanted not in (None, name):
             raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
-        recipe = RECIPES[name]
-        try:
-            config = recipe.Config(**fields)
-        except TypeError as error:
-            raise RunError(
-                f"the settings in {path / 'config.json'} are not those of recipe "
-                f"{name!r} in this version: {error}."
-            ) from error
         _run(recipe, config, lambda: run, resume=True)
         return
     name, recipe, flags = recipe_of("train", arguments)

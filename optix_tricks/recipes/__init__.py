@@ -5,7 +5,9 @@ A recipe module has `CLAIM`, `Config`, `make_optimizer(config, steps)` and
 `learning_rate`, in the unit of the field of that name.
 """
 
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from optix_tricks.recipes import (
     cifar10_resnet9,
@@ -15,6 +17,7 @@ from optix_tricks.recipes import (
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
+from optix_tricks.training.run_directory import RunError
 
 RECIPES: dict[str, ModuleType] = {
     "digits": digits,
@@ -24,3 +27,20 @@ RECIPES: dict[str, ModuleType] = {
     "imagenet_resnet50": imagenet_resnet50,
     "imagenet_resnet50_lars": imagenet_resnet50_lars,
 }
+
+
+def reconfigure(path: Path, name: str, fields: dict[str, Any]) -> tuple[ModuleType, Any]:
+    """Return the recipe of an earlier run and its settings.
+
+    Raises:
+      RunError: if this version has no such recipe, or other settings.
+    """
+    if name not in RECIPES:
+        raise RunError(f"run {path} is of recipe {name!r}, which this version lacks.")
+    try:
+        return RECIPES[name], RECIPES[name].Config(**fields)
+    except TypeError as error:
+        raise RunError(
+            f"the settings in {path / 'config.json'} are not those of recipe {name!r} in "
+            f"this version: {error}."
+        ) from error

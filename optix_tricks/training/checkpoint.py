@@ -25,14 +25,17 @@ class Checkpoints:
     Args:
       directory: made if absent.
       keep: how many of the newest to keep.
+      read_only: leave what another process may be writing alone.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2):
+    def __init__(self, directory: Path, *, keep: int = 2, read_only: bool = False):
         self.directory = directory.absolute()
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, cleanup_tmp_directories=True
+                max_to_keep=keep,
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
             ),
         )
 
@@ -69,10 +72,18 @@ class Checkpoints:
         Raises:
           CheckpointError: if there is none.
         """
-        epoch = self._manager.latest_step()
-        if epoch is None:
+        return self.epochs()[-1]
+
+    def epochs(self) -> list[int]:
+        """The numbers of epochs of all complete checkpoints, rising.
+
+        Raises:
+          CheckpointError: if there is none.
+        """
+        epochs = sorted(self._manager.all_steps())
+        if not epochs:
             raise CheckpointError(f"no complete checkpoint in {self.directory}.")
-        return epoch
+        return epochs
 
     def restore(self, epoch: int, like: TrainState) -> TrainState:
         """Read the state after `epoch` epochs, onto the devices of `like`.

@@ -1,0 +1,186 @@
+"""A probe retraces the run, and what it measures is what is known of small problems."""
+
+import dataclasses
+import json
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import optix_tricks as ot
+from optix_tricks import recipes
+from optix_tricks.recipes import cifar10_resnet9
+from optix_tricks.studies import probe, stuck
+from optix_tricks.training.checkpoint import CheckpointError
+from optix_tricks.training.data import load_dataset
+from optix_tricks.training.loop import Job, train
+from optix_tricks.training.run_directory import RunDirectory, RunError
+
+H = np.linspace(0.5, 4.0, 12, dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str
+    data_dir: str | None = None
+    batch_size: int = 16
+    epochs: int = 3
+
+
+def quadratic(params, batch_stats, images, *, train, key=None):
+    """A loss whose gradient is H (w - x); its outputs are sqrt(H) (w - x)."""
+    x = images.reshape(len(images), -1) / 255
+    return jnp.sqrt(H)[None] * (params["kernel"].reshape(1, -1) - x), batch_stats
+
+
+def two_layers(params, batch_stats, images, *, train, key=None):
+    """Used in the order b, a; three units of b are below zero at every image."""
+    x = images.reshape(len(images), -1) / 255
+    hidden = jax.nn.relu(x @ params["b"] + params["bias"][None])
+    return hidden @ params["a"], batch_stats
+
+
+def half_square(logits, labels):
+    return jnp.sum(logits**2, axis=-1) / 2
+
+
+def job(apply, params, config):
+    return Job(
+        apply=apply,
+        params=params,
+        batch_stats={},
+        loss=half_square,
+        tx=ot.sgd(0.01),
+        augment=None,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=0,
+        test_loss=half_square,
+    )
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Train a job on random images under a recipe of its own; return its directory."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (320, 2, 2, 3), np.uint8)
+    labels = (np.arange(320) % 4).astype(np.int32)
+    arrays = {"train_images": images, "train_labels": labels}
+    arrays |= {"test_images": images[:8], "test_labels": labels[:8]}
+    np.savez(tmp_path / "toy.npz", **arrays)
+
+    def make(apply, params):
+        config = Config(str(tmp_path / "toy.npz"))
+        # Training donates the parameters: each job gets its own.
+        recipe = ModuleType("toy")
+        recipe.Config = Config
+        recipe.build = lambda config, _: job(
+            apply, jax.tree.map(jnp.array, params), config
+        )
+        monkeypatch.setitem(recipes.RECIPES, "toy", recipe)
+        path = tmp_path / "run"
+        settings = dataclasses.asdict(config)
+        with RunDirectory.start(path, recipe="toy", config=settings) as run:
+            dataset = load_dataset(config.dataset)
+            train(recipe.build(config, None), dataset, run)
+        return path, images.reshape(320, -1) / np.float32(255)
+
+    return make
+
+
+def logged(path, name="metrics.jsonl"):
+    rows = [json.loads(line) for line in (path / name).read_text().splitlines()]
+    return [row for row in rows if row.get("kind", "train") == "train"]
+
+
+def test_steps_are_those_of_the_run(make_run):
+    path, _ = make_run(quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)})
+    told = []
+    rows = probe.probe_run(path, on_step=lambda *counts: told.append(counts))
+    assert [row["step"] for row in rows] == list(range(41, 61))  # the third epoch
+    assert told == [(i, 20) for i in range(1, 21)]
+    for ours, theirs in zip(rows, logged(path)[40:], strict=True):
+        for name in ("loss", "gradient_norm", "update_norm", "parameter_norm"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-6)
+    assert [row["step"] for row in logged(path, "probe.jsonl")] == list(range(41, 61))
+
+
+def test_curvature_and_noise_of_a_quadratic_loss(make_run):
+    path, x = make_run(quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)})
+    rows = [row for row in probe.probe_run(path) if "curvature" in row]
+    assert [row["step"] for row in rows] == [41, 51, 60]
+    noise = np.sum(np.var(H * x, axis=0))
+    for row in rows:
+        assert row["curvature"] == pytest.approx(4.0, rel=1e-4)
+        assert row["lowest_curvature"] == pytest.approx(0.5, rel=1e-3)
+        # |H (w - mean x)| from the norm of one batch, which has 1/16 of the noise too.
+        signal = row["gradient_norm"] ** 2 - noise / 16
+        assert row["noise_scale"] == pytest.approx(noise / signal, rel=0.5)
+
+
+def test_cosines_of_gradients_are_those_of_the_steps():
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((4, 3, 5)).astype(np.float32)
+    params = jnp.zeros((3, 5))
+    tx = probe._recording(ot.sgd(0.1))
+    state = probe._Recorded(tx.init(params), jnp.zeros((3, 5)), jnp.nan)
+    for t, gradient in enumerate(gradients):
+        _, state = tx.update(jnp.asarray(gradient), state, params)
+        if t:
+            a, b = gradients[t - 1].ravel(), gradient.ravel()
+            want = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+            assert state.cosine == pytest.approx(want, rel=1e-5)
+        else:
+            assert np.isnan(state.cosine)
+
+
+def test_silent_units_and_layers_in_the_order_of_their_use(make_run):
+    rng = np.random.default_rng(0)
+    params = {
+        "a": rng.standard_normal((6, 4)).astype(np.float32),
+        "b": rng.uniform(0, 1, (12, 6)).astype(np.float32),
+        "bias": np.array([0, 0, 0, -99, -99, -99], np.float32),
+    }
+    path, _ = make_run(two_layers, params)
+    first = probe.probe_run(path)[0]
+    assert [name for name in first if name.startswith("dead")] == [
+        "dead_fraction/b",
+        "dead_fraction/a",
+    ]
+    assert first["dead_fraction/b"] == 0.5
+    assert first["dead_fraction/a"] == 0
+    assert first["parameter_norm/b"] > 0
+    assert first["gradient_norm/b"] > 0
+
+
+def test_layers_of_a_residual_network_come_in_the_order_of_depth():
+    dataset = load_dataset("digits")
+    config = cifar10_resnet9.Config(dataset="digits", width=2)
+    made = cifar10_resnet9.build(config, dataset)
+    data = probe.Batch(jnp.asarray(dataset.train_images), dataset.train_labels)
+    names = [name.split("/")[0] for name in probe._layers(made, data)]
+    assert names == [
+        *("prep", "layer1", "layer1_residual1", "layer1_residual2"),
+        *("layer2", "layer3", "layer3_residual1", "layer3_residual2", "head"),
+    ]
+
+
+def test_a_diagnosis_with_a_probe_has_its_columns(make_run):
+    path, _ = make_run(quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)})
+    text = stuck.diagnose_run(path, probe=True)
+    assert "(toy, 60 rows, the last of a probe)" in text
+    assert "curvature" not in text.partition("Not logged")[2]
+    assert (path / "figures" / "diagnosis.png").exists()
+
+
+def test_a_run_without_a_checkpoint_or_recipe_is_refused(make_run, tmp_path):
+    with RunDirectory.start(tmp_path / "a", recipe="gone", config={}):
+        pass
+    with pytest.raises(RunError, match="is of recipe 'gone', which this version lacks"):
+        probe.probe_run(tmp_path / "a")
+    path, _ = make_run(quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)})
+    (path / "checkpoints").rename(path / "elsewhere")
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        probe.probe_run(path)
