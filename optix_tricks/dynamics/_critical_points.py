@@ -14,11 +14,11 @@ from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics._degenerate import ORDER, STEPS, ways_down_and_up
 from optix_tricks.dynamics._eigenpairs import flat_operator
 from optix_tricks.dynamics._full_data import full_gradient
-from optix_tricks.dynamics._lanczos import for_each, lanczos
 from optix_tricks.dynamics._products import hessian_operator
 from optix_tricks.dynamics._ritz_bounds import rounding_of, spectrum_bounds
 from optix_tricks.dynamics._taylor import taylor_model
 from optix_tricks.transforms._full_batch import common_dtype, dot
+from optix_tricks.transforms._lanczos import for_each, lanczos
 
 VERDICTS = ("minimum", "maximum", "saddle", "flat", "not critical", "undecided")
 _PLACES = {name: i for i, name in enumerate(VERDICTS)}

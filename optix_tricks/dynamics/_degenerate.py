@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from optix_tricks.dynamics._lanczos import for_each
 from optix_tricks.dynamics._taylor import TaylorModel
+from optix_tricks.transforms._lanczos import for_each
 
 ORDER = 4  # of the highest derivative
 STEPS = (1.0, 0.5, 0.25, 0.125, -0.125, -0.25, -0.5, -1.0)

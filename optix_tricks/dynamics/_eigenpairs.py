@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree, check_floating
-from optix_tricks.dynamics._lanczos import Tridiagonal, for_each, lanczos
 from optix_tricks.dynamics._products import Operator
 from optix_tricks.transforms._full_batch import common_dtype, dot
+from optix_tricks.transforms._lanczos import Tridiagonal, for_each, lanczos
 
 
 class Eigenpairs(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from optix_tricks.dynamics._lanczos import Tridiagonal
+from optix_tricks.transforms._lanczos import Tridiagonal
 
 _HALVINGS = 50  # of an interval about as long as the spectrum
 

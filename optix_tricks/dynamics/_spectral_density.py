@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, ScalarLike
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics._eigenpairs import flat_operator
-from optix_tricks.dynamics._lanczos import Tridiagonal, for_each, lanczos
 from optix_tricks.dynamics._products import Operator
 from optix_tricks.dynamics._trace import mean_and_error, signs
 from optix_tricks.transforms._full_batch import dot
+from optix_tricks.transforms._lanczos import Tridiagonal, for_each, lanczos
 
 _TAIL = 5  # widths beyond the outermost eigenvalues: 6e-7 of a Gaussian
 

@@ -12,9 +12,9 @@ from jaxtyping import Array, ArrayLike, Float
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics._full_data import mean_over_batches
-from optix_tricks.dynamics._lanczos import for_each
 from optix_tricks.dynamics._products import check_batches
 from optix_tricks.transforms._full_batch import cast, common_dtype
+from optix_tricks.transforms._lanczos import for_each
 
 
 class TaylorModel(NamedTuple):

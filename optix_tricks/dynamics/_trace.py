@@ -10,9 +10,9 @@ from matfree import stochtrace
 
 from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree, check_floating
-from optix_tricks.dynamics._lanczos import for_each
 from optix_tricks.dynamics._products import Operator
 from optix_tricks.transforms._full_batch import cast, common_dtype
+from optix_tricks.transforms._lanczos import for_each
 
 
 class CurvatureEstimate(NamedTuple):

@@ -32,6 +32,7 @@ class Checkpoints:
         self.directory = directory.absolute()
         self._manager = ocp.CheckpointManager(
             self.directory,
+            item_handlers=ocp.StandardCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
                 cleanup_tmp_directories=not read_only,
@@ -98,9 +99,8 @@ class Checkpoints:
         return arrays._replace(key=jax.random.wrap_key_data(arrays.key))
 
     def _check_same_model(self, epoch: int, like: TrainState) -> None:
-        reader = ocp.StandardCheckpointer()
-        metadata: Any = reader.metadata(self.directory / str(epoch) / "default")
-        there = _shapes(metadata.item_metadata.tree)
+        metadata: Any = self._manager.item_metadata(epoch)
+        there = _shapes(metadata.tree)
         here = _shapes(_arrays(like))
         for name in sorted(there.keys() | here.keys()):
             if there.get(name) != here.get(name):

@@ -22,7 +22,7 @@ from optix_tricks.transforms._full_batch import (
     without_weak_types,
 )
 from optix_tricks.transforms._in_float32 import in_float32, round_like
-from optix_tricks.transforms._lanczos import smallest_eigenpair
+from optix_tricks.transforms._smallest_eigenpair import smallest_eigenpair
 
 SEARCHES = (optax.ScaleByZoomLinesearchState, optax.ScaleByBacktrackingLinesearchState)
 

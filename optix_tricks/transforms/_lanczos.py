@@ -1,6 +1,15 @@
-"""The smallest eigenvalue of a symmetric operator, by Lanczos' method."""
+"""Lanczos' tridiagonalisation with full reorthogonalisation.
+
+`matfree.decomp.tridiag_sym` is the same recurrence as one compiled loop. This one goes on
+where a Krylov space is exhausted (matfree divides by the zero), keeps all bits of its
+products on accelerators, and calls the operator from Python unless it is being traced: so
+operators may loop over batches on the host, and CPUs do not run convolutions inside a
+compiled loop, where they are about 14 times slower.
+"""
 
 from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -8,55 +17,77 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from optix_tricks._tree import PyTree
 from optix_tricks.transforms._full_batch import dot
 
 
-class Eigenpair(NamedTuple):
-    """An eigenvalue, its unit vector, and how well they fit."""
+class Tridiagonal(NamedTuple):
+    """Q H Q' for an orthonormal basis Q of the Krylov space."""
 
-    value: Float[Array, ""]  # v'Hv, never below the smallest eigenvalue
-    vector: Float[Array, " n"]
-    residual: Float[Array, ""]  # |Hv - value v|: an eigenvalue is as near as this
+    basis: Float[Array, "m n"]
+    diagonal: Float[Array, " m"]
+    off_diagonal: Float[Array, " m"]  # the last entry leads out of the basis
+
+    def eigh(self) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
+        """Ritz values, ascending, and their coordinates in the basis, in columns."""
+        off = jnp.diag(self.off_diagonal[:-1], 1)
+        return jnp.linalg.eigh(jnp.diag(self.diagonal) + off + off.T)
 
 
-def smallest_eigenpair(
-    matvec: Callable[[Array], Array], start: Float[Array, " n"], key: Array, steps: int
-) -> Eigenpair:
-    """Approximate the smallest eigenvalue of `matvec` and its eigenvector.
+def lanczos(
+    matvec: Callable[[Array], Array],
+    start: Float[Array, " n"],
+    key: Array,
+    num_matvecs: int,
+) -> Tridiagonal:
+    """Run min(num_matvecs, n) steps; a basis that is invariant goes on at random."""
+    steps = min(num_matvecs, start.size)
+    basis = jnp.zeros((steps, start.size), start.dtype)
+    carry = basis, start / jnp.linalg.norm(start)
+    keys = jax.random.split(key, steps)
 
-    The basis is orthogonalised in full, twice over. Where it spans an invariant subspace
-    it goes on from a random vector, so that copies of an eigenvalue and a start that is
-    blind to the smallest one do no harm if there are as many steps as dimensions.
+    def step(carry: tuple, inputs: tuple) -> tuple:
+        i, key = inputs
+        spare = jax.random.normal(key, start.shape, start.dtype)
+        return _extend(*carry, matvec(carry[1]), i, spare)
+
+    loop = lax.scan if isinstance(start, jax.core.Tracer) else _scan_from_python
+    (basis, _), (diagonal, off_diagonal) = loop(step, carry, (jnp.arange(steps), keys))
+    return Tridiagonal(basis, diagonal, off_diagonal)
+
+
+def for_each(function: Callable[[Array], PyTree], xs: Array) -> PyTree:
+    """Stack what `function` makes of each row, in a compiled loop only if traced."""
+    loop = lax.scan if isinstance(xs, jax.core.Tracer) else _scan_from_python
+    return loop(lambda carry, x: (carry, function(x)), (), xs)[1]
+
+
+def _scan_from_python(step: Callable, carry: Any, xs: PyTree) -> tuple[Any, PyTree]:
+    """What `lax.scan` does, one call after the other."""
+    outputs = []
+    for i in range(len(jax.tree.leaves(xs)[0])):
+        carry, output = step(carry, jax.tree.map(itemgetter(i), xs))
+        outputs.append(output)
+    return carry, jax.tree.map(lambda *rows: jnp.stack(rows), *outputs)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _extend(basis: Array, q: Array, w: Array, i: Array, spare: Array) -> tuple:
+    """Add q, whose product is w, to the basis, and find the next direction.
+
+    That is what is new in w, or in the random `spare` where there is nothing.
     """
-    n = start.size
-    steps = max(min(steps, n), 1)
+    basis = basis.at[i].set(q)
 
-    def orthogonal(Q: Array, v: Array) -> Array:
+    def orthogonal(v: Array) -> Array:
         for _ in range(2):
-            v = v - dot(Q.T, dot(Q, v))
+            v = v - dot(basis.T, dot(basis, v))
         return v
 
-    def unit(v: Array) -> Array:
-        return v / jnp.linalg.norm(v)
-
-    def step(carry: tuple[Array, Array], i_key: tuple[Array, Array]) -> Any:
-        Q, q = carry
-        i, key = i_key
-        Q = Q.at[i].set(q)
-        w = matvec(q)
-        r = orthogonal(Q, w)
-        beta = jnp.linalg.norm(r)
-        ends = beta <= 10 * jnp.finfo(q.dtype).eps * jnp.linalg.norm(w)
-        fresh = orthogonal(Q, jax.random.normal(key, q.shape, q.dtype))
-        beta = jnp.where(ends, 0.0, beta)
-        return (Q, unit(jnp.where(ends, fresh, r))), (dot(q, w), beta)
-
-    empty = jnp.zeros((steps, n), start.dtype)
-    inputs = (jnp.arange(steps), jax.random.split(key, steps))
-    (Q, _), (alphas, betas) = lax.scan(step, (empty, unit(start)), inputs)
-    off = jnp.diag(betas[:-1], 1)
-    _, vectors = jnp.linalg.eigh(jnp.diag(alphas) + off + off.T)
-    v = unit(dot(Q.T, vectors[:, 0]))
-    Hv = matvec(v)
-    value = dot(v, Hv)
-    return Eigenpair(value, v, jnp.linalg.norm(Hv - value * v))
+    r = orthogonal(w)
+    beta = jnp.linalg.norm(r)
+    ends = beta <= 10 * jnp.finfo(q.dtype).eps * jnp.linalg.norm(w)
+    following = lax.cond(ends, orthogonal, lambda _: r, spare)
+    length = jnp.linalg.norm(following)
+    following = following / jnp.where(length > 0, length, 1.0)
+    return (basis, following), (dot(q, w), jnp.where(ends, 0.0, beta))

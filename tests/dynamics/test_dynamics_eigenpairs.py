@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from matfree import decomp
 
 from optix_tricks.dynamics import eigenpairs, hessian_operator
-from optix_tricks.dynamics._lanczos import lanczos
+from optix_tricks.transforms._lanczos import lanczos
 
 KEY = jax.random.key(0)
 

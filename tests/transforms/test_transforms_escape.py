@@ -10,7 +10,7 @@ import pytest
 from problems import descend, one_step, quadratic
 
 import optix_tricks as ot
-from optix_tricks.transforms._lanczos import smallest_eigenpair
+from optix_tricks.transforms._smallest_eigenpair import smallest_eigenpair
 
 KEY = jax.random.key(0)
 
