@@ -1,5 +1,7 @@
 """What goes forward and backward through each layer of a model."""
 
+import functools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -49,50 +51,74 @@ def read_layers(
     """Reduce each layer's signals by `read`, and stack them in the order of the calls.
 
     The model is not changed, its batch statistics included. What `read` does not use is
-    not computed.
+    not computed. Models of one structure share a compilation, as long as `read` and
+    `loss` are the same function objects.
 
     Returns:
         Paths of the layers, and what `read` returned with a leading axis of layers.
     """
-    shapes = called_layers(model, x, **kwargs)
     graph, params, *rest = nnx.split(model, nnx.Param, ...)
+    fixed = {name: value for name, value in kwargs.items() if _is_plain(value)}
+    traced = {name: value for name, value in kwargs.items() if name not in fixed}
+    setting = read, loss, graph, tuple(fixed.items())
+    rows = _measured(*setting, params, rest, x, traced)
+    return tuple(rows), jax.tree.map(lambda *row: jnp.stack(row), *rows.values())
 
-    @jax.jit
-    def measure(params: PyTree, rest: PyTree, x: PyTree) -> Any:
-        def objective(
-            shifts: dict[str, Array], params: PyTree
-        ) -> tuple[Array, dict[str, Array]]:
-            module = nnx.merge(graph, params, *rest, copy=True)
-            for path, layer in named_layers(module).items():
-                if path in shifts:
-                    _shift(layer, path, shifts[path])
-            y, outputs = layer_outputs(module, x, **kwargs)
-            return loss(y), outputs
 
-        shifts = {path: jnp.zeros(y.shape, y.dtype) for path, y in shapes.items()}
-        (gradients, by_params), outputs = jax.grad(
-            objective, argnums=(0, 1), has_aux=True
-        )(shifts, params)
-        weights, weight_gradients = (
-            {
-                path: nnx.to_pure_dict(nnx.state(layer, nnx.Param))
-                for path, layer in named_layers(
-                    nnx.merge(graph, tree, *rest, copy=True)
-                ).items()
-            }
-            for tree in (params, by_params)
-        )
-        rows = [
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+@functools.partial(jax.jit, static_argnums=range(4))
+def _measured(
+    read: Callable[[LayerSignal], Any],
+    loss: Callable[[Any], Float[Array, ""]],
+    graph: Any,
+    fixed: tuple[tuple[str, Any], ...],
+    params: PyTree,
+    rest: PyTree,
+    x: PyTree,
+    traced: dict[str, Any],
+) -> OrderedDict[str, Any]:
+    """What `read` makes of each layer, in the order of the calls."""
+    kwargs = dict(fixed) | traced
+
+    shapes = called_layers(nnx.merge(graph, params, *rest, copy=True), x, **kwargs)
+
+    def objective(
+        shifts: dict[str, Array], params: PyTree
+    ) -> tuple[Array, dict[str, Array]]:
+        module = nnx.merge(graph, params, *rest, copy=True)
+        for path, layer in named_layers(module).items():
+            if path in shifts:
+                _shift(layer, path, shifts[path])
+        y, outputs = layer_outputs(module, x, **kwargs)
+        return loss(y), outputs
+
+    shifts = {path: jnp.zeros(y.shape, y.dtype) for path, y in shapes.items()}
+    (gradients, by_params), outputs = jax.grad(objective, argnums=(0, 1), has_aux=True)(
+        shifts, params
+    )
+    weights, weight_gradients = (
+        {
+            path: nnx.to_pure_dict(nnx.state(layer, nnx.Param))
+            for path, layer in named_layers(
+                nnx.merge(graph, tree, *rest, copy=True)
+            ).items()
+        }
+        for tree in (params, by_params)
+    )
+    return OrderedDict(
+        (
+            path,
             read(
                 LayerSignal(
                     outputs[path], gradients[path], weights[path], weight_gradients[path]
                 )
-            )
-            for path in shapes
-        ]
-        return jax.tree.map(lambda *row: jnp.stack(row), *rows)
-
-    return tuple(shapes), measure(params, rest, x)
+            ),
+        )
+        for path in shapes
+    )
 
 
 def _shift(layer: nnx.Module, path: str, shift: Array) -> None:
