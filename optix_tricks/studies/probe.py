@@ -12,10 +12,11 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, global_norm, path_name
+from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from_norms
 from optix_tricks.recipes import reconfigure
 from optix_tricks.reports import read_run
+from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.training.checkpoint import Checkpoints
 from optix_tricks.training.data import load_dataset
 from optix_tricks.training.dataset import Dataset
@@ -148,7 +149,7 @@ def _recording(inner: optax.GradientTransformation) -> optax.GradientTransformat
 
 def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], Row]:
     """Return the function of a state that measures what is dear."""
-    layers = _layers(job, data)
+    layers = kernels_in_order(job, data.images[:1])
 
     @jax.jit
     def gradient(state: TrainState, data: Batch, number: Array) -> PyTree:
@@ -210,22 +211,6 @@ def _curvature(job: Job, data: Batch, state: TrainState) -> Row:
     )
     highest, lowest = map(float, ends.values)
     return {"curvature": highest, "lowest_curvature": lowest}
-
-
-def _layers(job: Job, data: Batch) -> dict[str, int]:
-    """Names of the kernels in the order of their use, and their places in the tree."""
-
-    def forward(params: PyTree) -> Array:
-        images = data.images[:1]
-        return job.apply(params, job.batch_stats, images, train=False)[0]
-
-    paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(job.params)[0], strict=True)
-    program = jax.make_jaxpr(forward)(job.params).jaxpr
-    used = [variable for line in program.eqns for variable in line.invars]
-    first_use = {id(variable): place for place, variable in reversed([*enumerate(used)])}
-    places = [place for place, leaf in enumerate(leaves) if leaf.ndim > 1]
-    places.sort(key=lambda place: first_use.get(id(program.invars[place]), len(used)))
-    return {path_name(paths[place]): place for place in places}
 
 
 def _taken(data: Batch, index: Any) -> Batch:

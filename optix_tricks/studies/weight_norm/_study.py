@@ -72,7 +72,7 @@ def _draw(run: RunDirectory, part: str, found: dict[str, Any]) -> None:
     figures.mkdir(exist_ok=True)
     for name in RECORDS:
         if name in found:
-            obeying = {x["layer"] for x in found[name]["layers"] if x["scale_invariant"]}
+            obeying = [x["layer"] for x in found[name]["layers"] if x["scale_invariant"]]
             record = only(load_record(run.path / f"{name}.npz"), obeying)
             figure = plot_weight_norms(record)
             figure.savefig(figures / f"{name}.png", dpi=130)

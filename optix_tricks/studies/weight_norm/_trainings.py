@@ -1,12 +1,14 @@
 """Recorded trainings: the article's plots i to vii, and the law at a constant rate."""
 
-from collections.abc import Container
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from optix_tricks.dynamics import WeightNormRecord, compare_equilibrium, equilibrium
+from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies.weight_norm._config import (
     Config,
     OnStep,
@@ -91,7 +93,9 @@ def _recorded(
     """Train, save the record, and compare it with the law on a stretch of steps."""
     tx = heavy_ball(learning_rate, weight_decay=config.weight_decay, momentum=momentum)
     job = config.job(dataset)._replace(tx=tx)
-    invariant = invariant_layers(job, dataset)  # before the parameters are donated
+    # Before the parameters are donated:
+    invariant = invariant_layers(job, dataset)
+    order = list(kernels_in_order(job, jnp.asarray(dataset.train_images[:1])))
     recorded = record_training(
         job,
         dataset,
@@ -106,7 +110,10 @@ def _recorded(
         "test_accuracy": recorded.test_accuracy,
         "from_step": stretch[0],
         "to_step": stretch[1],
-        "layers": _compared(recorded.record, invariant.names, stretch),
+        "layers": sorted(
+            _compared(recorded.record, invariant.names, stretch),
+            key=lambda row: order.index(row["layer"]),
+        ),
     }
 
 
@@ -142,9 +149,10 @@ def load_record(path: Path) -> WeightNormRecord:
         return WeightNormRecord(**file)
 
 
-def only(record: WeightNormRecord, layers: Container[str]) -> WeightNormRecord:
-    """Return the record of some of its layers."""
-    taken = np.array([str(layer) in layers for layer in record.layers])
+def only(record: WeightNormRecord, layers: Sequence[str]) -> WeightNormRecord:
+    """Return the record of some of its layers, in their order."""
+    there = [str(name) for name in record.layers]
+    taken = np.array([there.index(name) for name in layers], int)
     columns = {
         name: x[:, taken] for name, x in record._asdict().items() if np.ndim(x) == 2
     }
