@@ -1,8 +1,10 @@
 # make train   set up, train a small ResNet on bundled real data, print a table
-# make test    lint, types, doctests, tests (also on a newer Python where there is one)
+# make test    lint, types, doctests, tests (also on a newer Python where there is one);
+#              of a test with many parameter sets six, in CI all of them
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+TESTS ?= not slow and not thorough
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml README.md LICENSE
@@ -16,12 +18,11 @@ train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --durations=10
+	$(BIN)/python -m pytest -n 2 --durations=10 -m "$(TESTS)"
 	@$(MAKE) --no-print-directory test-newer
 
-test-all: lint types
-	$(BIN)/python -m pytest -n 2 --durations=20 -m "slow or not slow"
-	@$(MAKE) --no-print-directory test-newer
+test-all:
+	@$(MAKE) --no-print-directory test TESTS="slow or not slow"
 
 # What depends on JAX itself once more, on the newest Python and JAX at hand: how states
 # are made, placed, donated and restored, and the training step.
@@ -29,7 +30,7 @@ test-newer:
 ifneq ($(NEWER),)
 	@$(MAKE) --no-print-directory $(VENV)-newer/installed-test VENV=$(VENV)-newer PYTHON=$(NEWER)
 	$(VENV)-newer/bin/python -m pytest -n 2 tests/test_contract.py tests/training \
-		-k "training or stable or round_trip"
+		-k "training or stable or round_trip" -m "$(TESTS)"
 else
 	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
 endif

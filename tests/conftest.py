@@ -8,6 +8,7 @@ a second run takes a quarter of the first one's time.
 """
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -27,12 +28,31 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import hypothesis
 import jax
+import numpy as np
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile(
     "default", deadline=None, max_examples=25, derandomize=True
 )
 hypothesis.settings.load_profile("default")
+
+MOST_SETS = 6  # of a test's parameters, in `make test`
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test with many parameter sets mark all but six, evenly spread, `thorough`."""
+    sets = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            sets[item.nodeid.partition("[")[0]].append(item)
+    for rows in sets.values():
+        kept = np.linspace(0, len(rows) - 1, min(MOST_SETS, len(rows))).round()
+        for place, item in enumerate(rows):
+            if place not in kept:
+                item.add_marker("thorough")
+
 
 STATM = "/proc/self/statm"
 MOST_MEMORY = 3 << 30  # bytes

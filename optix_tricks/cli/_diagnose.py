@@ -21,7 +21,10 @@ class StudyOptions(RunOptions):
 
     run_dir: Path | None = None
     """the directory of its files; runs/weight-norm-TIME if not given"""
-    parts: tuple[str, ...] = ("schedules", "constant", "lars", "batch", "rates")
+    parts: tuple[str, ...] = (
+        *("schedules", "constant", "gradients"),
+        *("lars", "batch", "rates"),
+    )
     """those to run"""
 
 
@@ -109,6 +112,8 @@ def _weight_norm(arguments: list[str]) -> None:
         part = found.get("constant" if name == "constant" else "schedules", {})
         if name in part:
             console.print(_layers(name, part[name]))
+    if "gradients" in found:
+        console.print(_gradients(found["gradients"]))
     for part in ("lars", "batch"):
         if part in found:
             console.print(_trainings(part, found[part]))
@@ -179,6 +184,22 @@ def _layers(name: str, found: dict[str, Any]) -> Table:
             *ratios,
             f"{row['autocorrelation']:+.3f}",
         )
+    return table
+
+
+def _gradients(found: dict[str, Any]) -> Table:
+    """Gradient norms by batch size, beside those that noise alone would give."""
+    table = Table(
+        "batch",
+        "|g|",
+        "|g| sqrt(batch), first 1",
+        title="gradients at one point; "
+        f"noise scale {found['noise'] / found['signal']:,.0f} examples",
+    )
+    sizes, squares = found["batch_sizes"], found["square_norm"]
+    for size, square in zip(sizes, squares, strict=True):
+        relative = (size * square / sizes[0] / squares[0]) ** 0.5
+        table.add_row(f"{size}", f"{square**0.5:.4f}", f"{relative:.2f}")
     return table
 
 

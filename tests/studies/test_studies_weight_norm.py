@@ -157,6 +157,21 @@ def test_a_part_is_written_once_and_drawn_again(tmp_path, digits):
     assert figure.exists()
 
 
+def test_gradients_shrink_as_noise_does(tmp_path, digits):
+    with RunDirectory(tmp_path) as run:
+        found = run_study(TOY, digits, run, parts=["gradients"])["gradients"]
+    sizes = np.array(found["batch_sizes"])
+    squares, errors = (np.array(found[x]) for x in ("square_norm", "standard_error"))
+    assert sizes.tolist() == [32, 64, 128, 256, 512, 1024]
+    assert (np.diff(squares) < 0).all()
+    law = found["signal"] + found["noise"] / sizes
+    assert (np.abs(squares - law) < 4 * errors).all()
+    # Twice the batch, half the noise: from 32 to 64 images the signal drops out.
+    assert squares[0] - squares[1] == pytest.approx(
+        found["noise"] / 64, abs=4 * np.hypot(errors[0], errors[1])
+    )
+
+
 def test_an_unknown_part_is_refused(tmp_path, digits):
     with (
         RunDirectory(tmp_path) as run,
@@ -170,7 +185,9 @@ def test_the_whole_study_runs_and_goes_on(tmp_path, digits):
     config = dataclasses.replace(TOY, batch_size=128, constant_steps=22)
     with RunDirectory(tmp_path) as run:
         found = run_study(config, digits, run)
-    assert list(found) == ["schedules", "constant", "lars", "batch", "rates"]
+    assert list(found) == [
+        *("schedules", "constant", "gradients", "lars", "batch", "rates"),
+    ]
     assert [len(table) for table in found["rates"]["networks"].values()] == [7] * 4
     lines = (tmp_path / "trainings.jsonl").read_text().splitlines()
     assert len(lines) == 4 + 6 + 4 * 7

@@ -5,10 +5,12 @@ Five parts, each with a JSON file of its own; what is there already is not run a
     schedules  a training with and one without momentum: the article's plots i to vii
     constant   one at a constant rate: measured against predicted, layer by layer
     lars       SGD against LARS at SGD's equilibrium rate, from two starts
+    gradients  their norms at one point against the batch size
     batch      both rules at four times the batch, the rate scaled in three ways
     rates      learning rate against test accuracy over four networks: plots viii and ix
 
-The first two take minutes on a few CPU cores at width 16, the others hours.
+The first two take minutes on a few CPU cores at width 16, `gradients` a minute or two,
+the others hours.
 
     optix-tricks diagnose weight-norm --parts constant
     optix-tricks diagnose weight-norm --resume RUN

@@ -6,6 +6,7 @@ from typing import Any
 
 from optix_tricks.reports import plot_rate_sweep, plot_weight_norms
 from optix_tricks.studies.weight_norm._config import Config
+from optix_tricks.studies.weight_norm._gradients import run_gradients
 from optix_tricks.studies.weight_norm._lars import run_batch, run_lars
 from optix_tricks.studies.weight_norm._rates import run_rates
 from optix_tricks.studies.weight_norm._trainings import (
@@ -21,6 +22,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "schedules": run_schedules,
     "constant": run_constant,
     "lars": run_lars,
+    "gradients": run_gradients,
     "batch": run_batch,
     "rates": run_rates,
 }
