@@ -159,7 +159,7 @@ def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "diagnose takes run or weight-norm, got none"),
+        ([], "diagnose takes run, curvature, weight-norm, got none"),
         (["weight_norm"], "Did you mean 'weight-norm'?"),
         (["run"], "PATH"),
         (["weight-norm", "--parts", "rate"], "Did you mean 'rates'?"),

@@ -18,7 +18,8 @@ usage: optix-tricks list                              the recipes and what they 
        optix-tricks train RECIPE [--field value ...]  train one; --help for its fields
        optix-tricks train --resume RUN                continue a run that was stopped
        optix-tricks lr-find RECIPE [--field value ..] test its learning rates; --help
-       optix-tricks diagnose run RUN                  say what a run suffers from
+       optix-tricks diagnose run RUN [--probe]        say what a run suffers from
+       optix-tricks diagnose curvature RUN            a saddle, a minimum? how sharp?
        optix-tricks diagnose weight-norm [--parts ..] Page's experiments on weight decay
        optix-tricks report RUN                        draw a run's page and figures again
 """

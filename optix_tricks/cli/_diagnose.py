@@ -1,7 +1,8 @@
-"""`optix-tricks diagnose run` and `optix-tricks diagnose weight-norm`."""
+"""`optix-tricks diagnose run`, `... curvature` and `... weight-norm`."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def diagnose(arguments: list[str]) -> None:
     what, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if what not in STUDIES:
         raise UsageError(
-            f"diagnose takes {' or '.join(STUDIES)}, got {what or 'none'}."
+            f"diagnose takes {', '.join(STUDIES)}, got {what or 'none'}."
             + like(what, STUDIES)
         )
     STUDIES[what](rest)
@@ -53,26 +54,56 @@ class ProbeOptions:
     """show the traceback of an error"""
 
 
+@dataclasses.dataclass(frozen=True)
+class CurvatureOptions:
+    """What to measure."""
+
+    run: tyro.conf.Positional[Path]
+    """a run's directory, with a checkpoint"""
+    images: int = 512
+    """of the training set"""
+    data_dir: str | None = None
+    """where the data are, if not where they were"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
 def _run(arguments: list[str]) -> None:
     """Say why a run is stuck, or that it is not."""
     from optix_tricks.studies.stuck import diagnose_run
 
-    options = tyro.cli(
-        ProbeOptions,
-        prog="optix-tricks diagnose run",
-        description=_run.__doc__,
-        args=arguments,
-    )
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-        task = bars.add_task("probe", total=None, visible=options.probe)
+    options = _parsed(ProbeOptions, "run", _run.__doc__, arguments)
+    with _progress("probe", visible=options.probe) as on_step:
         text = diagnose_run(
-            options.run,
-            probe=options.probe,
-            data_dir=options.data_dir,
-            on_step=lambda done, total: bars.update(task, completed=done, total=total),
+            options.run, probe=options.probe, data_dir=options.data_dir, on_step=on_step
         )
     print(text)
+
+
+def _curvature(arguments: list[str]) -> None:
+    """Measure the curvature where a run stands: minimum, saddle, how sharp."""
+    from optix_tricks.studies.curvature import measure_curvature
+
+    options = _parsed(CurvatureOptions, "curvature", _curvature.__doc__, arguments)
+    with _progress("passes over the images") as on_step:
+        text = measure_curvature(
+            options.run, images=options.images, data_dir=options.data_dir, on_step=on_step
+        )
+    print(text)
+
+
+def _parsed(kind: Any, what: str, description: str | None, arguments: list[str]) -> Any:
+    prog = f"optix-tricks diagnose {what}"
+    return tyro.cli(kind, prog=prog, description=description, args=arguments)
+
+
+@contextlib.contextmanager
+def _progress(name: str, *, visible: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, and the function that moves it."""
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task(name, total=None, visible=visible)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _weight_norm(arguments: list[str]) -> None:
@@ -211,4 +242,4 @@ def _trainings(name: str, found: dict[str, Any]) -> Table:
     return table
 
 
-STUDIES = {"run": _run, WEIGHT_NORM: _weight_norm}
+STUDIES = {"run": _run, "curvature": _curvature, WEIGHT_NORM: _weight_norm}

@@ -14,16 +14,13 @@ from jaxtyping import Array
 
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from_norms
-from optix_tricks.recipes import reconfigure
-from optix_tricks.reports import read_run
 from optix_tricks.studies._layer_order import kernels_in_order
-from optix_tricks.training.checkpoint import Checkpoints
-from optix_tricks.training.data import load_dataset
+from optix_tricks.studies._restored import restore_run
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import explained, finite
-from optix_tricks.training.state import TrainState, create_state
+from optix_tricks.training.state import TrainState
 from optix_tricks.training.step import Batch, make_train_step, step_keys
 
 STEPS = 150
@@ -68,16 +65,9 @@ def probe_run(
         RunError: if the run's recipe or settings are unknown to this version.
         CheckpointError: if it has no checkpoint, or one of another model.
     """
-    run = read_run(path)
-    fields = run.config | ({} if data_dir is None else {"data_dir": data_dir})
-    recipe, config = reconfigure(run.path, run.recipe, fields)
-    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
-    job = recipe.build(config, dataset)
-    like = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
-    with Checkpoints(run.path / "checkpoints", read_only=True) as checkpoints:
-        epochs = checkpoints.epochs()
-        epoch = max((e for e in epochs if e < job.epochs), default=epochs[-1])
-        state = checkpoints.restore(epoch, like)
+    run, job, dataset, state, epoch = restore_run(
+        path, data_dir=data_dir, unfinished=True
+    )
     rows = _rows(job, dataset, state, epoch, on_step)
     text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
     with explained(run.path):

@@ -1,0 +1,54 @@
+"""A run taken up again from its checkpoint, without touching it."""
+
+import os
+from typing import NamedTuple
+
+import jax
+
+from optix_tricks.recipes import reconfigure
+from optix_tricks.reports import Run, read_run
+from optix_tricks.training.checkpoint import Checkpoints
+from optix_tricks.training.data import load_dataset
+from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.loop import Job
+from optix_tricks.training.state import TrainState, create_state
+
+
+class Restored(NamedTuple):
+    """What a run trained, on what, and how far it was."""
+
+    run: Run
+    job: Job
+    dataset: Dataset
+    state: TrainState
+    epoch: int  # epochs done
+
+
+def restore_run(
+    path: str | os.PathLike[str], *, data_dir: str | None = None, unfinished: bool = False
+) -> Restored:
+    """Restore the newest checkpoint of a run, finished or not.
+
+    Args:
+        path: the directory of the run.
+        data_dir: where the data are, if not where they were.
+        unfinished: whether the last epoch's checkpoint is passed over if there is one
+            before.
+
+    Raises:
+        ReportError: if `path` is not a run's directory.
+        RunError: if the run's recipe or settings are unknown to this version.
+        CheckpointError: if it has no checkpoint, or one of another model.
+    """
+    run = read_run(path)
+    fields = run.config | ({} if data_dir is None else {"data_dir": data_dir})
+    recipe, config = reconfigure(run.path, run.recipe, fields)
+    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
+    job = recipe.build(config, dataset)
+    like = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
+    with Checkpoints(run.path / "checkpoints", read_only=True) as checkpoints:
+        epochs = checkpoints.epochs()
+        early = [epoch for epoch in epochs if epoch < job.epochs]
+        epoch = early[-1] if unfinished and early else epochs[-1]
+        state = checkpoints.restore(epoch, like)
+    return Restored(run, job, dataset, state, epoch)
