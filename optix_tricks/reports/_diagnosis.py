@@ -1,5 +1,6 @@
 """Draws what a diagnosis rests on, and how often it is right."""
 
+import math
 import textwrap
 
 import numpy as np
@@ -22,8 +23,8 @@ def plot_diagnosis(
 
     The grey half is the one that the verdict looks at; the strong line in it joins the
     medians of twelve blocks of rows, through which the fall is fitted. Beside the loss
-    stand the norms, and then whichever was logged of the gradients of layers, at the
-    end of the run by depth, and the cosine of successive gradients.
+    stand the norms, then whichever was logged of the gradients of layers by depth and
+    the cosine of successive gradients, and the shares of silent units if there are any.
 
     Args:
         history: as given to `diagnose`.
@@ -49,13 +50,15 @@ def plot_diagnosis(
         panels.append(_draw_layers)
     elif history.gradient_cosine is not None:
         panels.append(_draw_cosine)
+    if any(share > 0 for share in _late(history.dead_fraction)):
+        panels.append(_draw_silent)
     text = [
         line
         for sentence in diagnosis.evidence
         for line in textwrap.wrap(sentence, _WIDTH, initial_indent="– ")
     ]
     figure = Figure(
-        figsize=(11, 3.9 + 0.22 * len(text)),
+        figsize=(max(11, 3.5 * len(panels)), 3.9 + 0.22 * len(text)),
         layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1),
         facecolor=theme.ground,
     )
@@ -128,19 +131,28 @@ def _draw_norms(ax: Axes, history: History, theme: Theme) -> None:
     dress(ax, "step", theme)
 
 
+def _late(columns: dict[str, np.ndarray] | None) -> list[float]:
+    """Medians of the second half, layer by layer; nan where there is no number."""
+    late = [column[len(column) // 2 :] for column in (columns or {}).values()]
+    seen = [column[np.isfinite(column)] for column in late]
+    return [float(np.median(x)) if x.size else math.nan for x in seen]
+
+
 def _draw_layers(ax: Axes, history: History, theme: Theme) -> None:
     ax.set_title("Gradient by layer")
-    late = slice(len(history.loss) // 2, None)
-    norms = [
-        np.nanmedian(np.where(np.isfinite(x[late]), x[late], np.nan))
-        if np.isfinite(x[late]).any()
-        else np.nan
-        for x in (history.layer_gradient_norm or {}).values()
-    ]
+    norms = _late(history.layer_gradient_norm)
     ax.plot(range(1, len(norms) + 1), norms, color=theme.blue, marker="o", gid="layers")
     ax.set_yscale("log", nonpositive="mask")
     low, high = ax.get_ylim()
     ax.set_ylim(low / 3, high * 3)
+    dress(ax, "layer", theme)
+
+
+def _draw_silent(ax: Axes, history: History, theme: Theme) -> None:
+    ax.set_title("Silent units (%)")
+    shares = 100 * np.array(_late(history.dead_fraction))
+    ax.bar(range(1, len(shares) + 1), shares, color=theme.orange, gid="silent")
+    ax.set_ylim(0, 100)
     dress(ax, "layer", theme)
 
 

@@ -56,6 +56,21 @@ def test_layers_go_by_depth_and_nan_is_a_gap():
     figure.savefig(io.BytesIO(), dpi=40)
 
 
+def test_silent_units_are_bars_of_late_medians_if_there_are_any():
+    late = np.where(STEP % 50 == 0, 0.75, np.nan)  # measured now and then
+    shares = {"a": late, "b": np.zeros(200), "c": np.full(200, np.nan)}
+    given = history(dead_fraction=shares)
+    figure = plot_diagnosis(given, diagnose(given))
+    assert figure.axes[-1].get_title(loc="left") == "Silent units (%)"
+    heights = [bar.get_height() for bar in figure.axes[-1].patches]
+    np.testing.assert_array_equal(heights, [75, 0, np.nan])
+    none = history(dead_fraction={"a": np.zeros(200)})
+    titles = [
+        ax.get_title(loc="left") for ax in plot_diagnosis(none, diagnose(none)).axes
+    ]
+    assert titles == ["Loss", "Norms"]
+
+
 @pytest.mark.parametrize("rows", [1, 5])
 def test_the_shortest_and_emptiest_histories_are_drawn(rows):
     given = History(np.full(rows, np.nan))
