@@ -33,12 +33,13 @@ class RateSuggestions(NamedTuple):
 def suggest_learning_rates(test: RangeTest) -> RateSuggestions:
     """Suggest learning rates from the curve of a range test, with their uncertainty.
 
-        steepest = argmin_r dL / d log r,    minimum_tenth = argmin_r L(r) / 10
-        valley = the middle of the longest falling subsequence of L to its minimum
+        minimum_tenth = m / 10,    m = argmin_r L(r)
+        steepest = argmin_(r <= m) dL / d log r
+        valley = the middle of the longest falling subsequence of L up to m
 
     L(r) is the smoothed loss. Each rule reads each seed's curve by itself, up to where
-    it diverged. The suggestion is the median of the decided seeds' log-rates m, so that
-    no single run can move it far, and its standard error sqrt(pi / 2) std(m) / sqrt(n).
+    it diverged. The suggestion is the median of the decided seeds' log-rates, so that
+    no single run can move it far, and its standard error sqrt(pi / 2) std / sqrt(n).
     A seed is undecided if its loss does not fall by six standard errors of a smoothed
     value, or neither rises by as much again nor diverges; the suggestion is undecided if
     half of the seeds are. The reason says which end of the range to move.
@@ -99,7 +100,12 @@ def suggest_learning_rates(test: RangeTest) -> RateSuggestions:
 
 
 def _steepest(log_rates: np.ndarray, curve: np.ndarray) -> float:
-    return log_rates[np.argmin(np.gradient(curve, log_rates))]
+    """Before the minimum: networks with norms may recover from a rate that is too large.
+
+    That second fall can be the steeper one.
+    """
+    slope = np.gradient(curve, log_rates)[: int(np.argmin(curve)) + 1]
+    return log_rates[np.argmin(slope)]
 
 
 def _minimum_tenth(log_rates: np.ndarray, curve: np.ndarray) -> float:

@@ -46,6 +46,16 @@ def test_the_valley_is_the_middle_of_the_falling_part():
     assert np.log10(of(curve).valley.rate) == pytest.approx(-3.1, abs=1e-6)
 
 
+def test_a_second_and_steeper_fall_behind_the_minimum_does_not_count():
+    # As of a network with norms, which recovers from rates that are too large.
+    curve = np.interp(
+        LOG, [-6, -4, -3, -2, -1, 0, 0.2, 1], [2.0, 2.0, 1.8, 1.0, 0.8, 2.0, 1.2, 1.2]
+    )
+    suggested = of(curve)
+    assert -3 <= np.log10(suggested.steepest.rate) <= -2
+    assert suggested.minimum_tenth.rate == pytest.approx(1e-2, rel=1e-6)
+
+
 def valley_by_loops(rates, losses):
     """fastai's rule up to the minimum, with its two loops."""
     losses = losses[: np.argmin(losses) + 1]
