@@ -67,7 +67,14 @@ def _accuracies(
     """Test accuracies of each arm, seed by seed; finished ones are read back."""
     invariant = invariant_layers(config.job(dataset, width=config.sweep_width), dataset)
     found = {}
-    for place, (name, options) in enumerate(arms):
+    for place, (arm, options) in enumerate(arms):
+        # One training of both parts is done once: it is kept by what it is.
+        settings = {
+            "start": "usual start",
+            "factor": 1.0,
+            "batch_size": config.batch_size,
+        }
+        name = ", ".join(f"{k} {v}" for k, v in sorted((settings | options).items()))
         sweep = sweep_learning_rates(
             functools.partial(lars_job, config, dataset, invariant.mask, **options),
             dataset,
@@ -77,7 +84,7 @@ def _accuracies(
             name=name,
             on_epoch=share_of(on_step, place, len(arms)),
         )
-        found[name] = {"test_accuracy": np.asarray(sweep.accuracy[0], float).tolist()}
+        found[arm] = {"test_accuracy": np.asarray(sweep.accuracy[0], float).tolist()}
     return found
 
 
