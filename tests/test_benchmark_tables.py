@@ -42,3 +42,40 @@ def test_what_was_not_measured_leaves_an_empty_table(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_table, "RESULTS", tmp_path)
     page = "<!-- diagnostics-cost -->\n<!-- /diagnostics-cost -->\n"
     assert readme_table.filled(page) == page
+
+
+LAYER = {
+    "layer": "prep/conv/kernel",
+    "scale_invariant": True,
+    "measured": 0.02,
+    "predicted": 0.016,
+    "corrected": 0.0202,
+    "standard_error": 0.004,
+    "autocorrelation": -0.14,
+    "drift": 1e-6,
+    "weight_cosine": 0.0,
+}
+
+
+def test_weight_norms_are_filled_in_part_by_part(tmp_path, monkeypatch):
+    head = LAYER | {"scale_invariant": False, "weight_cosine": 0.04}
+    parts = {
+        "constant": {"constant": {"layers": [LAYER, head | {"layer": "head/kernel"}]}},
+        "lars": {"sgd": {"test_accuracy": [0.5, 0.52]}},
+        "gradients": {"batch_sizes": [32, 128], "square_norm": [4.0, 1.21]},
+        "rates": {"rates": [0.1, 1], "networks": {"a": [[0.5, 0.6], [0.7, 0.7]]}},
+    }
+    rows = [{"part": part, "found": found} for part, found in parts.items()]
+    (tmp_path / "weight_norm_cpu.json").write_text(json.dumps({"rows": rows}))
+    monkeypatch.setattr(readme_table, "RESULTS", tmp_path)
+    names = ["law-constant", "lars", "gradients", "rates", "batch"]
+    page = "".join(f"<!-- weight-norm: {x} -->\n<!-- /weight-norm -->\n" for x in names)
+    text = readme_table.filled(page)
+    wanted = "| prep/conv | 0.02000 | 1.250 | 0.990 ± 0.004 | -0.140 | +1.0e-06 |\n"
+    assert wanted in text
+    assert "| head | 0.02000 | not invariant: cos(g, w) 0.040 | | | |\n" in text
+    assert "| sgd | 51.00 ± 1.00 (2) |\n" in text
+    assert "| times sqrt(n), first 1 | 1.00 | 1.10 |\n" in text
+    assert "| network, rate | 0.1 | 1 |\n" in text
+    assert "| a | 55.0 | 70.0 |\n" in text
+    assert readme_table.filled(text) == text

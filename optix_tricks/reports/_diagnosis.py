@@ -58,7 +58,7 @@ def plot_diagnosis(
         for line in textwrap.wrap(sentence, _WIDTH, initial_indent="– ")
     ]
     figure = Figure(
-        figsize=(max(11, 3.5 * len(panels)), 3.9 + 0.22 * len(text)),
+        figsize=(max(11, 4 * len(panels)), 3.9 + 0.22 * len(text)),
         layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1),
         facecolor=theme.ground,
     )

@@ -54,7 +54,7 @@ def dress(ax: Axes, step_label: str, theme: Theme) -> None:
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(theme.grid)
-    if not ax.lines:
+    if not (ax.lines or ax.patches):
         ax.set(xticks=[], yticks=[])
         ax.text(
             *(0.5, 0.5, "no rows yet"),

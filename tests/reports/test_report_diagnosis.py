@@ -64,6 +64,7 @@ def test_silent_units_are_bars_of_late_medians_if_there_are_any():
     assert figure.axes[-1].get_title(loc="left") == "Silent units (%)"
     heights = [bar.get_height() for bar in figure.axes[-1].patches]
     np.testing.assert_array_equal(heights, [75, 0, np.nan])
+    assert not figure.axes[-1].texts  # no "no rows yet"
     none = history(dead_fraction={"a": np.zeros(200)})
     titles = [
         ax.get_title(loc="left") for ax in plot_diagnosis(none, diagnose(none)).axes
