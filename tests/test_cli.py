@@ -163,7 +163,9 @@ def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
         (["weight_norm"], "Did you mean 'weight-norm'?"),
         (["run"], "PATH"),
         (["weight-norm", "--parts", "rate"], "Did you mean 'rates'?"),
-        (["weight-norm", "--resume", "a", "--width", "8"], "stands alone"),
+        (["weight-norm", "--resume", "a", "--width", "8"], "--width"),
+        (["weight-norm", "--momentum", "1"], "momentum must be in [0, 1), got 1"),
+        (["weight-norm", "--constant-steps", "1"], "constant_steps must be at least 4"),
     ],
 )
 def test_diagnose_refuses_in_one_sentence(capsys, arguments, message):

@@ -29,6 +29,18 @@ class StudyOptions(RunOptions):
     """those to run"""
 
 
+@dataclasses.dataclass(frozen=True)
+class ResumeOptions:
+    """What to go on with; the settings are those of its config.json."""
+
+    resume: Path
+    """the directory of an earlier run"""
+    parts: tuple[str, ...] = StudyOptions.parts
+    """those to run; what is there already is not run again"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
 def diagnose(arguments: list[str]) -> None:
     """Diagnose a run, or run experiments on weight decay."""
     what, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
@@ -107,7 +119,7 @@ def _progress(name: str, *, visible: bool = True) -> Iterator[Callable[[int, int
 
 
 def _weight_norm(arguments: list[str]) -> None:
-    from optix_tricks.studies.weight_norm import PARTS, Config, run_study
+    from optix_tricks.studies.weight_norm import PARTS, Config, check_config, run_study
     from optix_tricks.training.data import load_dataset
     from optix_tricks.training.run_directory import RunDirectory, RunError
 
@@ -118,6 +130,10 @@ def _weight_norm(arguments: list[str]) -> None:
             f"parts must be of {', '.join(PARTS)}, got {unknown[0]!r}."
             + like(unknown[0], PARTS)
         )
+    try:
+        check_config(config)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     console = Console()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
@@ -135,9 +151,8 @@ def _weight_norm(arguments: list[str]) -> None:
         try:
             found = run_study(config, dataset, run, parts=options.parts, on_step=on_step)
         except KeyboardInterrupt as stop:
-            way_out = (
-                f"; go on with: optix-tricks diagnose weight-norm --resume {run.path}"
-            )
+            command = f"optix-tricks diagnose weight-norm --resume {run.path} --parts"
+            way_out = f"; go on with: {' '.join([command, *options.parts])}"
             raise KeyboardInterrupt(way_out) from stop
     for name in ("sgd", "momentum", "constant"):
         part = found.get("constant" if name == "constant" else "schedules", {})
@@ -156,16 +171,22 @@ def _opened(
 ) -> tuple[Any, StudyOptions, Callable[[], Any]]:
     """Settings, options, and a function that opens a new directory or an old one."""
     if "--resume" in arguments:
-        given = [argument for argument in arguments if argument != "--debug"]
-        if len(given) != 2 or given[0] != "--resume":
-            raise UsageError(
-                "--resume RUN stands alone: the settings are those in its config.json; "
-                "it runs all parts that are missing."
-            )
-        run, name, fields = run_directory.reopen(Path(given[1]))
+        given = tyro.cli(
+            ResumeOptions,
+            prog="optix-tricks diagnose weight-norm",
+            args=arguments,
+        )
+        run, name, fields = run_directory.reopen(given.resume)
         if name != WEIGHT_NORM:
-            raise run_error(f"run {given[1]} is of {name!r}, not of {WEIGHT_NORM!r}.")
-        return config_type(**fields), StudyOptions(), lambda: run
+            raise run_error(f"run {given.resume} is of {name!r}, not of {WEIGHT_NORM!r}.")
+        try:
+            config = config_type(**fields)
+        except TypeError as error:
+            raise run_error(
+                f"the settings in {given.resume / 'config.json'} are not those of this "
+                f"version: {error}."
+            ) from error
+        return config, StudyOptions(parts=given.parts), lambda: run
 
     def together(config: Any, options: StudyOptions) -> tuple[Any, StudyOptions]:
         return config, options
@@ -238,7 +259,8 @@ def _trainings(name: str, found: dict[str, Any]) -> Table:
     """Test accuracies of each arm over its seeds."""
     table = Table("training", "test accuracy, by seed", title=name)
     for arm, row in found.items():
-        table.add_row(arm, "  ".join(f"{x:.2%}" for x in row["test_accuracy"]))
+        seeds = ["diverged" if x is None else f"{x:.2%}" for x in row["test_accuracy"]]
+        table.add_row(arm, "  ".join(seeds))
     return table
 
 

@@ -39,10 +39,12 @@ def lr_find(arguments: list[str]) -> None:
         write_learning_rate_study,
     )
     from optix_tricks.training.data import load_dataset
-    from optix_tricks.training.run_directory import RunDirectory
+    from optix_tricks.training.run_directory import RunDirectory, check_new
 
     name, recipe, flags = recipe_of("lr-find", arguments)
     config, options = parse("lr-find", name, recipe, flags, RangeOptions)
+    path = options.run_dir or new_path(f"lr-find-{name}")
+    check_new(path)
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     console = Console()
     console.print(
@@ -69,7 +71,6 @@ def lr_find(arguments: list[str]) -> None:
             )
         except ValueError as error:
             raise UsageError(str(error)) from error
-    path = options.run_dir or new_path(f"lr-find-{name}")
     with RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config)) as run:
         write_learning_rate_study(study, run, title=f"{name} on {dataset.name}")
     table = Table("rule", "learning rate", "within a factor of")

@@ -102,6 +102,6 @@ def block_curvature(
         traces.append(
             curvature_trace(restricted, part, num_probes=num_probes, key=keys[1])
         )
-        sizes.append(sum(x.size for x in part))
+        sizes.append(sum(jnp.size(x) for x in part))
     stacked = [jax.tree.map(lambda *x: jnp.stack(x), *xs) for xs in (conditions, traces)]
     return BlockCurvature(tuple(dict.fromkeys(names)), tuple(sizes), *stacked)

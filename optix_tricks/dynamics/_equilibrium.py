@@ -207,6 +207,12 @@ def check_equilibrium(
     check_positive("learning_rate", learning_rate)
     check_positive("weight_decay", weight_decay)
     check_decay("momentum", momentum)
+    known = all(isinstance(x, (int, float)) for x in (learning_rate, weight_decay))
+    if known and not learning_rate * weight_decay < 2:
+        raise ValueError(
+            "learning_rate times weight_decay must be below 2, from where on decay alone "
+            f"diverges, got {learning_rate!r} and {weight_decay!r}."
+        )
     if kind == "sgd" and isinstance(momentum, (int, float)) and momentum != 0:
         raise ValueError(
             f"momentum must be 0 for 'sgd', got {momentum!r}: take 'heavy_ball'."

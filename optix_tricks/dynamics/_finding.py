@@ -56,7 +56,7 @@ def annealing(s: Symptoms) -> float:
 
 def stalled(s: Symptoms) -> float:
     """Whether the loss is not seen to fall where it should."""
-    if s.rate_growth > at.RISING_RATE:  # a warm-up: too early to say
+    if s.rate_growth > at.RISING_RATE or math.isnan(s.certainty):  # too early to say
         return 0.0
     patience = ramp(float(s.rows), at.PATIENCE)
     return min(1 - improving(s), patience, 1 - at_optimum(s), 1 - finished(s))
@@ -81,6 +81,8 @@ def fell(s: Symptoms) -> float:
 
 def pace(s: Symptoms) -> str:
     """The pace of the loss in words."""
+    if math.isnan(s.certainty):
+        return "The second half of the history has too few finite losses to see a trend."
     way = "fell" if s.fall >= 0 else "rose"
     return (
         f"Over the second half of the history the loss {way} by {abs(s.fall):.2%} "

@@ -39,7 +39,8 @@ def converged(s: Symptoms) -> Finding:
     if s.lowest_curvature > at.NEGATIVE:
         evidence.append(
             "The smallest eigenvalue of the Hessian is "
-            f"{s.lowest_curvature:.1e} of the largest: no direction goes down."
+            f"{s.lowest_curvature:.1e} of the largest, as far as it was resolved: no "
+            "direction down was found."
         )
     if s.accuracy > at.ACCURACY[0]:
         evidence.append(f"Training accuracy is {s.accuracy:.1%}.")

@@ -188,7 +188,8 @@ def fieller(
 ) -> NoiseScale:
     """Return all B >= 0 with (noise - B signal)² <= Z² Var(noise - B signal).
 
-    A negative signal counts as zero there, which makes the interval wider.
+    A negative signal counts as zero there, which makes the interval wider, and negative
+    noise, which is none, is never decided.
     """
     scale = jnp.maximum(noise, jnp.abs(signal))
     scale = jnp.where(scale > 0, scale, 1)
@@ -203,9 +204,9 @@ def fieller(
     return NoiseScale(
         ratio,
         jnp.where(error >= 0, error, jnp.inf),
-        low,
-        high,
-        jnp.isfinite(high),
+        jnp.where(noise < 0, 0, low),
+        jnp.where(noise < 0, jnp.maximum(high, 0), high),
+        jnp.isfinite(high) & (noise >= 0),
         noise,
         jnp.sqrt(noise_var),
         signal,

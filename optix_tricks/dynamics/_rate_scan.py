@@ -154,13 +154,14 @@ def _scanned(
     start: Any, advance: Any, batch_fn: Any, rates: Array, seeds: int, on_step: Any
 ) -> tuple[Array, Array]:
     del on_step
+    numbers = jnp.arange(len(rates), dtype=jnp.int32)
 
     def run(seed: Array) -> tuple[Array, Array]:
         def body(lane: _Lane, at: tuple[Array, Array]) -> tuple[_Lane, Array]:
             t, rate = at
             return advance(lane, batch_fn(seed, t), rate, t)
 
-        lane, losses = lax.scan(body, start(seed), (jnp.arange(len(rates)), rates))
+        lane, losses = lax.scan(body, start(seed), (numbers, rates))
         return losses, lane.stop
 
     return jax.vmap(run)(jnp.arange(seeds))
@@ -175,7 +176,8 @@ def _looped(
         lane, row = jax.tree.map(jnp.copy, start(seed)), []
         for t, rate in enumerate(rates):
             if lane.alive:
-                lane, loss = one_step(lane, batch_fn(seed, t), rate, t)
+                number = jnp.asarray(t, jnp.int32)
+                lane, loss = one_step(lane, batch_fn(seed, t), rate, number)
             row.append(loss)
             on_step(seed, t)
         losses.append(jnp.stack(row))

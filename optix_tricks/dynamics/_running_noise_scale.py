@@ -78,7 +78,7 @@ def running_noise_scale(
     unbiased_pair(0.0, 0.0, b_small, b_big)
 
     def init(shape: tuple[int, ...] = ()) -> RunningNoiseScaleState:
-        return RunningNoiseScaleState(*(jnp.zeros(shape) for _ in range(7)))
+        return RunningNoiseScaleState(*(jnp.zeros(shape, jnp.float32) for _ in range(7)))
 
     def update(
         state: RunningNoiseScaleState, small_sq: Array | float, big_sq: Array | float

@@ -12,7 +12,7 @@ from optix_tricks._checks import check_count, check_positive
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics._eigenpairs import flat_operator
 from optix_tricks.dynamics._products import Operator
-from optix_tricks.dynamics._trace import mean_and_error, signs
+from optix_tricks.dynamics._trace import signs
 from optix_tricks.transforms._full_batch import dot
 from optix_tricks.transforms._lanczos import Tridiagonal, for_each, lanczos
 
@@ -125,5 +125,8 @@ def _broadened(
         z = (grid[:, None] - values[None, :]) / sigma
         return dot(jnp.exp(-(z**2) / 2), weights) / (sigma * jnp.sqrt(2 * jnp.pi))
 
-    mean, error = mean_and_error(jax.vmap(density)(values, weights))
-    return SpectralDensity(grid, mean, error, sigma, values, weights)
+    densities = jax.vmap(density)(values, weights)
+    error = jnp.std(densities, axis=0, ddof=1) / jnp.sqrt(len(values))
+    return SpectralDensity(
+        grid, jnp.mean(densities, axis=0), error, sigma, values, weights
+    )

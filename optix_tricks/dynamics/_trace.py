@@ -12,7 +12,7 @@ from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics._products import Operator
 from optix_tricks.transforms._full_batch import cast, common_dtype
-from optix_tricks.transforms._lanczos import for_each
+from optix_tricks.transforms._lanczos import scan
 
 
 class CurvatureEstimate(NamedTuple):
@@ -70,7 +70,8 @@ def curvature_diagonal(
         diag H ≈ 1/N Σ_i z_i ⊙ H z_i ± s / √N,    z_i ∈ {-1, 1}^n at random
 
     Unbiased; entry j of one probe has variance Σ_{k≠j} H_jk², so that a diagonal H is
-    exact with one. The estimator is matfree's, as in `curvature_trace`.
+    exact with one. The estimator is matfree's, as in `curvature_trace`; three trees are
+    in memory at a time.
 
     Helps to see which weights are stiff, and to compare with the second moments of Adam.
     Hurts where rows have much off the diagonal: look at the error of each entry.
@@ -120,15 +121,21 @@ def _estimate(
         with jax.default_matmul_precision("highest"):
             return integrand(matvec, signs(like, key))
 
-    samples = for_each(sample, jax.random.split(key, num_probes))
-    return mean_and_error(samples)
+    keys = jax.random.split(key, num_probes)
+    first = sample(keys[0])
+    start = first, jax.tree.map(jnp.zeros_like, first)
 
+    def step(carry: tuple[PyTree, PyTree], inputs: tuple[Array, Array]) -> tuple:
+        """Mean and sum of squared deviations of one sample more (Welford, 1962)."""
+        key, number = inputs
+        means, squares = carry
+        away = jax.tree.map(jnp.subtract, sample(key), means)
+        means = jax.tree.map(lambda m, d: m + d / number, means, away)
+        kept = (number - 1) / number
+        return (means, jax.tree.map(lambda s, d: s + kept * d * d, squares, away)), None
 
-def mean_and_error(samples: PyTree) -> CurvatureEstimate:
-    """Mean over the first axis and its standard error."""
-
-    def error(x: Array) -> Array:
-        return jnp.std(x, axis=0, ddof=1) / jnp.sqrt(len(x))
-
-    means = jax.tree.map(lambda x: jnp.mean(x, axis=0), samples)
-    return CurvatureEstimate(means, jax.tree.map(error, samples))
+    numbers = jnp.arange(2.0, num_probes + 1)
+    (means, squares), _ = scan(step, start, (keys[1:], numbers), like=keys)
+    factor = num_probes * (num_probes - 1)
+    errors = jax.tree.map(lambda s: jnp.sqrt(s / factor), squares)
+    return CurvatureEstimate(means, errors)

@@ -1,5 +1,6 @@
 """A run taken up again from its checkpoint, without touching it."""
 
+import dataclasses
 import os
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class Restored(NamedTuple):
 
     run: Run
     job: Job
+    exact: Job  # the same in float32, to measure with
     dataset: Dataset
     state: TrainState
     epoch: int  # epochs done
@@ -44,11 +46,15 @@ def restore_run(
     fields = run.config | ({} if data_dir is None else {"data_dir": data_dir})
     recipe, config = reconfigure(run.path, run.recipe, fields)
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
-    job = recipe.build(config, dataset)
+    job = exact = recipe.build(config, dataset)
+    if getattr(config, "compute_dtype", "float32") != "float32":
+        exact = recipe.build(
+            dataclasses.replace(config, compute_dtype="float32"), dataset
+        )
     like = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
     with Checkpoints(run.path / "checkpoints", read_only=True) as checkpoints:
         epochs = checkpoints.epochs()
         early = [epoch for epoch in epochs if epoch < job.epochs]
         epoch = early[-1] if unfinished and early else epochs[-1]
         state = checkpoints.restore(epoch, like)
-    return Restored(run, job, dataset, state, epoch)
+    return Restored(run, job, exact, dataset, state, epoch)

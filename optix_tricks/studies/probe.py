@@ -45,12 +45,13 @@ def probe_run(
     checkpoint but one is taken, since at the end of most schedules nothing moves.
 
     At every step: the metrics of the training step, and `gradient_cosine` with the
-    gradient before. At three of them, on the training loss: `noise_scale`, of eight
-    batches of the training's size; by layer `gradient_norm/`, `parameter_norm/` and
-    `dead_fraction/`, the share of outputs whose weights get no gradient from any of the
-    eight; `curvature` and `lowest_curvature`, by twelve Hessian products on 256 training
-    images, normalised by their own statistics. Layers are those with a kernel, in the
-    order of their use.
+    gradient before. At three of them, on the training loss and in float32 whatever the
+    run computes in: `noise_scale`, of eight batches of the training's size, all three
+    places together, or its lower bound where noise is all that is seen; by layer
+    `gradient_norm/`, `parameter_norm/` and `dead_fraction/`, the share of outputs whose
+    weights get no gradient from any of the eight; `curvature` and `lowest_curvature`, by
+    twelve Hessian products on 256 training images, not mixed, normalised by their own
+    statistics. Layers are those with a kernel, in the order of their use.
 
     Args:
         path: the directory of a run with a checkpoint. The rows go into probe.jsonl.
@@ -65,18 +66,21 @@ def probe_run(
         RunError: if the run's recipe or settings are unknown to this version.
         CheckpointError: if it has no checkpoint, or one of another model.
     """
-    run, job, dataset, state, epoch = restore_run(
+    run, job, exact, dataset, state, epoch = restore_run(
         path, data_dir=data_dir, unfinished=True
     )
-    rows = _rows(job, dataset, state, epoch, on_step)
+    rows = _rows(job, exact, dataset, state, epoch, on_step)
     text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
     with explained(run.path):
-        (run.path / "probe.jsonl").write_text(text)
+        temporary = run.path / ".probe.jsonl.tmp"
+        temporary.write_text(text)
+        temporary.replace(run.path / "probe.jsonl")
     return rows
 
 
 def _rows(
     job: Job,
+    exact: Job,
     dataset: Dataset,
     state: TrainState,
     epoch: int,
@@ -92,25 +96,30 @@ def _rows(
         job.apply, job.loss, tx, augment=job.augment, mix=job.mix, penalty=job.penalty
     )
     one_step = jax.jit(lambda state, data, index: step(state, _taken(data, index)))
-    measure = _make_measure(job, data)
+    measure = _make_measure(exact, data)
     nothing = jax.tree.map(jnp.zeros_like, state.params)
-    state = state._replace(opt_state=_Recorded(state.opt_state, nothing, jnp.nan))
+    unknown = jnp.full((), jnp.nan, jnp.float32)
+    state = state._replace(opt_state=_Recorded(state.opt_state, nothing, unknown))
     indices = (
         index
         for number in itertools.count(epoch)
         for index in epoch_order(state.key, number, size, job.batch_size)
     )
-    places = set(np.linspace(0, steps - 1, PLACES).round().astype(int).tolist())
-    rows = []
+    at = set(np.linspace(0, steps - 1, PLACES).round().astype(int).tolist())
+    rows, places = [], {}
     for number, index in zip(range(steps), indices, strict=False):
         row = {"step": int(state.step) + 1, "epoch": epoch + (number + 1) / per_epoch}
-        if number in places:
-            row |= measure(state)
+        if number in at:
+            places[number] = measure(state)
+            row |= places[number].row
         state, metrics = one_step(state, data, index)
         metrics["gradient_cosine"] = state.opt_state.cosine
         row |= {name: float(x) for name, x in jax.device_get(metrics).items()}
         rows.append(row)
         on_step(number + 1, steps)
+    noise_scale = _noise_scale([*places.values()], job.batch_size)
+    for number in places:
+        rows[number]["noise_scale"] = noise_scale
     return rows
 
 
@@ -137,13 +146,21 @@ def _recording(inner: optax.GradientTransformation) -> optax.GradientTransformat
     return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], Row]:
+class _Place(NamedTuple):
+    """What is dear, measured at one point of the training."""
+
+    row: Row
+    small_square: Array  # mean |g|² of the batches
+    big_square: Array  # |mean g|²
+
+
+def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
     """Return the function of a state that measures what is dear."""
     layers = kernels_in_order(job, data.images[:1])
 
     @jax.jit
     def gradient(state: TrainState, data: Batch, number: Array) -> PyTree:
-        """Of another batch than the training will see next."""
+        """Of the loss, without penalty, of another batch than training will see next."""
         keys = step_keys(jax.random.fold_in(state.key, number), state.step)
         index = jax.random.randint(keys.mix, (job.batch_size,), 0, len(data.labels))
         images, labels = _taken(data, index)
@@ -160,47 +177,57 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], Row]:
 
         return jax.grad(loss)(state.params)
 
-    def measure(state: TrainState) -> Row:
-        gradients = [gradient(state, data, number) for number in jnp.arange(BATCHES)]
+    def objective(params: PyTree, batch: tuple[Batch, PyTree, Array]) -> Array:
+        (images, labels), stats, key = batch
+        logits, _ = job.apply(params, stats, images, train=True, key=key)
+        value = jnp.mean(job.loss(logits, labels))
+        return value if job.penalty is None else value + job.penalty(params)
+
+    def measure(state: TrainState) -> _Place:
+        of_data = [gradient(state, data, number) for number in jnp.arange(BATCHES)]
+        gradients = of_data
+        if job.penalty is not None:
+            pull = jax.grad(job.penalty)(state.params)
+            gradients = [jax.tree.map(jnp.add, g, pull) for g in of_data]
         mean = jax.tree.map(lambda *g: sum(g) / BATCHES, *gradients)
-        noise = noise_scale_from_norms(
-            jnp.mean(jnp.stack([global_norm(g) for g in gradients]) ** 2)[None],
-            (global_norm(mean) ** 2)[None],
-            b_small=job.batch_size,
-            b_big=BATCHES * job.batch_size,
+        few = _taken(data, slice(IMAGES)), state.batch_stats, state.key
+        ends = eigenpairs(
+            hessian_operator(objective, state.params, batches=[few]),
+            state.params,
+            which="both",
+            num_matvecs=MATVECS,
+            key=jax.random.key(0),
         )
-        row = {"noise_scale": float(noise.noise_scale)} | _curvature(job, data, state)
+        highest, lowest = map(float, ends.values)
+        row = {"curvature": highest, "lowest_curvature": lowest}
         for name, place in layers.items():
-            of_layer = [jax.tree.leaves(g)[place] for g in gradients]
-            silent = jnp.stack([jnp.all(g == 0, range(g.ndim - 1)) for g in of_layer])
-            weights = jax.tree.leaves(state.params)[place]
-            row[f"gradient_norm/{name}"] = float(global_norm(of_layer[0]))
+            silent = [
+                jnp.all(g == 0, range(g.ndim - 1))
+                for g in (jax.tree.leaves(tree)[place] for tree in of_data)
+            ]
+            own, weights = (
+                jax.tree.leaves(x)[place] for x in (gradients[0], state.params)
+            )
+            row[f"gradient_norm/{name}"] = float(global_norm(own))
             row[f"parameter_norm/{name}"] = float(global_norm(weights))
-            row[f"dead_fraction/{name}"] = float(jnp.mean(jnp.all(silent, axis=0)))
-        return row
+            row[f"dead_fraction/{name}"] = float(
+                jnp.mean(jnp.all(jnp.stack(silent), axis=0))
+            )
+        squares = jnp.stack([global_norm(g) for g in gradients]) ** 2
+        return _Place(row, jnp.mean(squares), global_norm(mean) ** 2)
 
     return measure
 
 
-def _curvature(job: Job, data: Batch, state: TrainState) -> Row:
-    """The ends of the spectrum of the training loss of some images."""
-
-    def loss(params: PyTree, batch: Batch) -> Array:
-        logits, _ = job.apply(
-            params, state.batch_stats, batch.images, train=True, key=state.key
-        )
-        return jnp.mean(job.loss(logits, batch.labels))
-
-    few = _taken(data, slice(IMAGES))
-    ends = eigenpairs(
-        hessian_operator(loss, state.params, batches=[few]),
-        state.params,
-        which="both",
-        num_matvecs=MATVECS,
-        key=jax.random.key(0),
+def _noise_scale(places: list[_Place], batch_size: int) -> float:
+    """Of all places together; where it is too large to be told, its lower bound."""
+    found = noise_scale_from_norms(
+        jnp.stack([place.small_square for place in places]),
+        jnp.stack([place.big_square for place in places]),
+        b_small=batch_size,
+        b_big=BATCHES * batch_size,
     )
-    highest, lowest = map(float, ends.values)
-    return {"curvature": highest, "lowest_curvature": lowest}
+    return float(jnp.where(jnp.isinf(found.noise_scale), found.low, found.noise_scale))
 
 
 def _taken(data: Batch, index: Any) -> Batch:

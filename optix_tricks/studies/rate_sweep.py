@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, make_evaluate
 from optix_tricks.training.loop import Job
-from optix_tricks.training.run_directory import explained, finite
+from optix_tricks.training.run_directory import RunError, explained, finite
 from optix_tricks.training.state import TrainState, create_state
 from optix_tricks.training.step import Batch, make_train_step
 
@@ -62,7 +63,7 @@ def sweep_learning_rates(
         Accuracies and losses, by rate and seed.
 
     Raises:
-        RunError: if the file cannot be written.
+        RunError: if the file cannot be written, or a line of it is no result.
     """
     done = {
         (row["rate"], row["seed"]): row
@@ -87,6 +88,8 @@ def sweep_learning_rates(
             done[rate, seed] = row
             with explained(path), path.open("a") as file:
                 file.write(json.dumps(finite(row)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
 
     def table(column: str) -> np.ndarray:
         values = [[done[float(r), int(s)][column] for s in seeds] for r in rates]
@@ -98,6 +101,11 @@ def sweep_learning_rates(
         table("test_accuracy"),
         table("test_loss"),
     )
+
+
+def as_json(accuracies: Float[np.ndarray, " seeds"]) -> list[float | None]:
+    """Numbers as JSON has them: None for a training that diverged."""
+    return [float(x) if np.isfinite(x) else None for x in accuracies]
 
 
 def _told(
@@ -158,9 +166,19 @@ def _complete_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file; a last line that was cut off is taken away."""
     if not path.exists():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        with explained(path):
-            path.write_text(whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    with explained(path):
+        text = path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        if whole != text:
+            os.truncate(path, len(whole))
+    rows = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+            _ = [rows[-1][name] for name in ("name", "rate", "seed", "test_accuracy")]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"line {number} of {path} is not a training's result: restore the file, "
+                "or take the line out to have it trained again."
+            ) from error
+    return rows

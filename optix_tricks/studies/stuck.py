@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from optix_tricks.dynamics import diagnose, read_history
 from optix_tricks.reports import plot_diagnosis, read_run
 from optix_tricks.studies.probe import Row, probe_run
+from optix_tricks.training.run_directory import explained
 
 Columns = dict[str, np.ndarray]
 
@@ -35,10 +35,14 @@ def diagnose_run(
     Raises:
         ReportError: If `path` is not a run's directory or a file in it is broken.
         ValueError: If the run has not logged a loss yet.
-        RunError: If a probe is asked for and the run's recipe is unknown.
+        RunError: If the directory cannot be written, or a probe is asked for and the
+            run's recipe is unknown.
         CheckpointError: If a probe is asked for and there is no checkpoint.
     """
     run = read_run(path)
+    figure = run.path / "figures" / "diagnosis.png"
+    with explained(run.path):
+        figure.parent.mkdir(exist_ok=True)  # a directory that is read only fails early
     train, test = run.train, run.test
     if probe:
         train = _continued(train, probe_run(path, data_dir=data_dir, on_step=on_step))
@@ -46,9 +50,8 @@ def diagnose_run(
         test = {name: column[seen] for name, column in test.items()}
     history = read_history(train, test, batch_size=run.config.get("batch_size"))
     diagnosis = diagnose(history)
-    figure = Path(path) / "figures" / "diagnosis.png"
-    figure.parent.mkdir(exist_ok=True)
-    plot_diagnosis(history, diagnosis).savefig(figure, dpi=110)
+    with explained(run.path):
+        plot_diagnosis(history, diagnosis).savefig(figure, dpi=110)
     head = f"{run.path} ({run.recipe}, {len(train['step'])} rows"
     head += ", the last of a probe)" if probe else ")"
     return f"{head}\n{diagnosis}\nDrawn in {figure}"

@@ -53,13 +53,9 @@ class RunDirectory:
         Raises:
           RunError: if `path` holds something already or cannot be written.
         """
+        check_new(path)
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise RunError(
-                    f"run directory {path} is not empty: continue it with "
-                    f"--resume {path}, or name another with --run-dir."
-                )
             run = cls(path)
             run.write_json("config.json", {"recipe": recipe, "config": config})
             run.write_json("environment.json", environment())
@@ -117,6 +113,16 @@ class RunDirectory:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
             temporary.replace(self.metrics_path)
         return rows
+
+
+def check_new(path: Path) -> None:
+    """Raise RunError if a directory for a new run holds something already."""
+    with explained(path):
+        if path.exists() and any(path.iterdir()):
+            raise RunError(
+                f"run directory {path} is not empty: continue it with --resume {path}, "
+                "or name another with --run-dir."
+            )
 
 
 def finite(row: dict[str, Any]) -> dict[str, Any]:

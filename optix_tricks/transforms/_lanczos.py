@@ -51,19 +51,20 @@ def lanczos(
         spare = jax.random.normal(key, start.shape, start.dtype)
         return _extend(*carry, matvec(carry[1]), i, spare)
 
-    loop = lax.scan if isinstance(start, jax.core.Tracer) else _scan_from_python
-    (basis, _), (diagonal, off_diagonal) = loop(step, carry, (jnp.arange(steps), keys))
+    inputs = jnp.arange(steps), keys
+    (basis, _), (diagonal, off_diagonal) = scan(step, carry, inputs, like=start)
     return Tridiagonal(basis, diagonal, off_diagonal)
 
 
 def for_each(function: Callable[[Array], PyTree], xs: Array) -> PyTree:
     """Stack what `function` makes of each row, in a compiled loop only if traced."""
-    loop = lax.scan if isinstance(xs, jax.core.Tracer) else _scan_from_python
-    return loop(lambda carry, x: (carry, function(x)), (), xs)[1]
+    return scan(lambda carry, x: (carry, function(x)), (), xs, like=xs)[1]
 
 
-def _scan_from_python(step: Callable, carry: Any, xs: PyTree) -> tuple[Any, PyTree]:
-    """What `lax.scan` does, one call after the other."""
+def scan(step: Callable, carry: Any, xs: PyTree, *, like: Array) -> tuple[Any, PyTree]:
+    """Do what `lax.scan` does; unless `like` is traced, one call after the other."""
+    if isinstance(like, jax.core.Tracer):
+        return lax.scan(step, carry, xs)
     outputs = []
     for i in range(len(jax.tree.leaves(xs)[0])):
         carry, output = step(carry, jax.tree.map(itemgetter(i), xs))

@@ -235,3 +235,11 @@ def test_the_text_tells_what_was_seen_what_it_means_and_what_to_try():
     assert any(line.startswith("Try first: ") for line in lines)
     assert "gradient_cosine" in lines[-1]
     assert "update_norm" not in lines[-1]
+
+
+def test_with_too_few_finite_losses_in_the_second_half_nothing_is_said():
+    loss = np.exp(-np.arange(300.0) / 100)
+    loss[160:290] = np.nan
+    diagnosis = diagnose(History(loss))
+    assert diagnosis.verdict == "undecided"
+    assert "too few finite losses" in diagnosis.evidence[0]

@@ -199,6 +199,10 @@ OPTIONS = {"learning_rate": 0.1, "weight_decay": 1e-3}
             lambda: equilibrium("sgd", learning_rate=0.1, weight_decay=0.0),
             "weight_decay must be positive, got 0.0",
         ),
+        (
+            lambda: equilibrium("sgd", learning_rate=1.0, weight_decay=3.0),
+            "learning_rate times weight_decay must be below 2",
+        ),
         (lambda: equilibrium_norm("sgd", **OPTIONS), "gradient_scale must be given"),
         (lambda: equilibrium_norm("lion", **OPTIONS), "size must be given for 'lion'"),
         (lambda: corrected_equilibrium("lion", **OPTIONS), "do not follow"),

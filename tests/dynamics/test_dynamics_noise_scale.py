@@ -271,3 +271,12 @@ def test_it_runs_compiled_and_returns_arrays():
     result = compiled(params, batch)
     assert isinstance(result, NoiseScale)
     assert all(x.shape == () for x in result)
+
+
+def test_negative_noise_is_none_and_not_decided():
+    """Small and big batch taken for each other: |g|² cannot grow with the batch."""
+    small, big = jnp.array([1.0, 1.1, 0.9]), jnp.array([5.0, 5.1, 4.9])
+    found = noise_scale_from_norms(small, big, b_small=8, b_big=32)
+    assert found.low == 0
+    assert found.high >= 0
+    assert not found.decided

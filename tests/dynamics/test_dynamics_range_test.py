@@ -307,3 +307,17 @@ def test_both_tests_take_the_same_options():
         for f in (learning_rate_range_test, scan_learning_rates)
     ]
     assert names[0] - names[1] == {"loss", "params", "make_optimizer"}
+
+
+@pytest.mark.parametrize("mode", ["scan", "loop"])
+def test_under_x64_it_runs_in_float64(mode):
+    with jax.enable_x64(True):
+        test = learning_rate_range_test(
+            lambda w, batch: jnp.sum((w - batch) ** 2),
+            jnp.ones(2),
+            make_optimizer=optax.sgd,
+            batch_fn=lambda seed, t: jnp.zeros(2),
+            steps=20,
+            mode=mode,
+        )
+        assert test.losses.dtype == jnp.float64

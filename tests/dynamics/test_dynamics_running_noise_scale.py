@@ -144,3 +144,13 @@ def test_bad_arguments_raise():
     average = running_noise_scale(4, 16)
     with pytest.raises(ValueError, match=r"must have one shape, got \[2\] and \[\]"):
         average.update(average.init(), jnp.ones(2), jnp.ones(()))
+
+
+def test_under_x64_the_state_keeps_its_dtype():
+    with jax.enable_x64(True):
+        noise = running_noise_scale(8, 32)
+        squares = jnp.array([[5.0, 2.0], [4.8, 2.1]])
+        state, _ = jax.lax.scan(
+            lambda state, pair: (noise.update(state, *pair), None), noise.init(), squares
+        )
+        assert noise.estimate(state).noise_scale > 0

@@ -1,11 +1,14 @@
 """Trace and diagonal: unbiased, with standard errors that cover."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from optix_tricks.dynamics import curvature_diagonal, curvature_trace
+from optix_tricks.dynamics._trace import signs
 
 KEY = jax.random.key(0)
 N, PROBES, REPEATS = 20, 20, 500
@@ -79,3 +82,20 @@ def test_one_probe_has_no_standard_error():
     for estimator in (curvature_trace, curvature_diagonal):
         with pytest.raises(ValueError, match="num_probes must be at least 2, got 1"):
             estimator(lambda v: v, jnp.ones(2), num_probes=1, key=KEY)
+
+
+def test_mean_and_error_are_those_of_all_probes_at_once():
+    """The running mean, eager and under jit, against NumPy on the same signs."""
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((7, 7)).astype(np.float32)
+    h = jnp.asarray(a + a.T)
+    key = jax.random.key(3)
+    run = functools.partial(
+        curvature_diagonal, lambda v: h @ v, jnp.ones(7), num_probes=12, key=key
+    )
+    z = np.stack([signs(jnp.ones(7), k) for k in jax.random.split(key, 12)])
+    samples = z.astype(float) * (z.astype(float) @ np.asarray(h, float))
+    for found in (run(), jax.jit(run)()):
+        np.testing.assert_allclose(found.value, samples.mean(0), rtol=1e-5, atol=1e-5)
+        error = samples.std(0, ddof=1) / np.sqrt(12)
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-4)

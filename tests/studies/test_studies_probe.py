@@ -14,6 +14,7 @@ from optix_tricks import recipes
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.studies import probe, stuck
 from optix_tricks.studies._layer_order import kernels_in_order
+from optix_tricks.studies._restored import restore_run
 from optix_tricks.training.checkpoint import CheckpointError
 from optix_tricks.training.data import load_dataset
 from optix_tricks.training.loop import Job, train
@@ -28,6 +29,7 @@ class Config:
     data_dir: str | None = None
     batch_size: int = 16
     epochs: int = 3
+    compute_dtype: str = "float32"
 
 
 def quadratic(params, batch_stats, images, *, train, key=None):
@@ -72,8 +74,8 @@ def make_run(tmp_path, monkeypatch):
     arrays |= {"test_images": images[:8], "test_labels": labels[:8]}
     np.savez(tmp_path / "toy.npz", **arrays)
 
-    def make(apply, params):
-        config = Config(str(tmp_path / "toy.npz"))
+    def make(apply, params, **settings):
+        config = Config(str(tmp_path / "toy.npz"), **settings)
         # Training donates the parameters: each job gets its own.
         recipe = ModuleType("toy")
         recipe.Config = Config
@@ -165,6 +167,34 @@ def test_layers_of_a_residual_network_come_in_the_order_of_depth():
         *("prep", "layer1", "layer1_residual1", "layer1_residual2"),
         *("layer2", "layer3", "layer3_residual1", "layer3_residual2", "head"),
     ]
+
+
+def test_a_run_in_16_bits_is_measured_in_float32(make_run):
+    path, _ = make_run(
+        quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)}, compute_dtype="bfloat16"
+    )
+    asked = []
+    build = recipes.RECIPES["toy"].build
+    recipes.RECIPES["toy"].build = lambda config, dataset: (
+        asked.append(config.compute_dtype) or build(config, dataset)
+    )
+    restored = restore_run(path)
+    assert asked == ["bfloat16", "float32"]
+    assert restored.job is not restored.exact
+
+
+def test_where_noise_is_all_that_is_seen_the_noise_scale_is_its_lower_bound():
+    rng = np.random.default_rng(0)
+    noise, size = 400.0, 16  # tr Σ of an example; no signal at all
+    places = []
+    for _ in range(3):
+        gradients = rng.normal(0, np.sqrt(noise / size / 50), (probe.BATCHES, 50))
+        small = np.mean(np.sum(gradients**2, axis=1))
+        big = np.sum(gradients.mean(axis=0) ** 2)
+        places.append(probe._Place({}, jnp.float32(small), jnp.float32(0.9 * big)))
+    found = probe._noise_scale(places, size)
+    assert np.isfinite(found)
+    assert found > 3 * size
 
 
 def test_a_diagnosis_with_a_probe_has_its_columns(make_run):

@@ -9,10 +9,11 @@ from flax import nnx
 
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
+from optix_tricks.studies import rate_sweep
 from optix_tricks.studies.rate_sweep import sweep_learning_rates
 from optix_tricks.training.dataset import load_digits
 from optix_tricks.training.loop import Job, train
-from optix_tricks.training.run_directory import RunDirectory
+from optix_tricks.training.run_directory import RunDirectory, RunError
 
 IMAGES = load_digits()
 
@@ -94,3 +95,14 @@ def test_names_share_a_file_and_what_is_there_is_not_trained_again(tmp_path):
     sweep = sweep_learning_rates(never, IMAGES, name="a", **options)
     assert sweep.accuracy == 0.5
     assert sweep_learning_rates(never, IMAGES, name="b", **options).accuracy == 1
+
+
+def test_a_line_that_is_no_result_is_named_and_a_cut_one_taken_away(tmp_path):
+    path = tmp_path / "trainings.jsonl"
+    good = json.dumps({"name": "a", "rate": 1.0, "seed": 0, "test_accuracy": 0.5})
+    path.write_text(f'{good}\n{{"name": "a", "ra')
+    assert len(rate_sweep._complete_rows(path)) == 1
+    assert path.read_text() == f"{good}\n"
+    path.write_text(f'{good}\n{{"name": "a"}}\n')
+    with pytest.raises(RunError, match=r"line 2 of .* is not a training's result"):
+        rate_sweep._complete_rows(path)

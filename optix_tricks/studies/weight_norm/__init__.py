@@ -18,7 +18,7 @@ the others hours.
 Source: "How to Train Your ResNet 6: Weight Decay", Page, 2019.
 """
 
-from optix_tricks.studies.weight_norm._config import Config
+from optix_tricks.studies.weight_norm._config import Config, check_config
 from optix_tricks.studies.weight_norm._study import PARTS, run_study
 
-__all__ = ["PARTS", "Config", "run_study"]
+__all__ = ["PARTS", "Config", "check_config", "run_study"]

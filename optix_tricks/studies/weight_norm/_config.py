@@ -7,6 +7,7 @@ from typing import Any
 import optax
 
 import optix_tricks as ot
+from optix_tricks._checks import check_count, check_decay, check_positive
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.dataset import Dataset
@@ -79,3 +80,14 @@ def heavy_ball(
 def share_of(on_step: OnStep, place: int, shares: int) -> OnStep:
     """Count the epochs of one of several equal sweeps, which come as numbers done."""
     return lambda done, total: on_step(place * total + done - 1, shares * total)
+
+
+def check_config(config: Config) -> None:
+    """Raise ValueError, naming the field, unless all parts can run."""
+    for name in ("weight_decay", "learning_rate", "constant_rate"):
+        check_positive(name, getattr(config, name))
+    check_decay("momentum", config.momentum)
+    for name in ("width", "batch_size", "epochs", "sweep_epochs", "seeds"):
+        check_count(name, getattr(config, name), minimum=1)
+    check_count("sweep_width", config.sweep_width, minimum=2)
+    check_count("constant_steps", config.constant_steps, minimum=4)

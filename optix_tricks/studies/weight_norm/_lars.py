@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import optix_tricks as ot
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics import equilibrium_norm
-from optix_tricks.studies.rate_sweep import sweep_learning_rates
+from optix_tricks.studies.rate_sweep import as_json, sweep_learning_rates
 from optix_tricks.studies.weight_norm._config import (
     Config,
     OnStep,
@@ -84,7 +83,7 @@ def _accuracies(
             name=name,
             on_epoch=share_of(on_step, place, len(arms)),
         )
-        found[arm] = {"test_accuracy": np.asarray(sweep.accuracy[0], float).tolist()}
+        found[arm] = {"test_accuracy": as_json(sweep.accuracy[0])}
     return found
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
 from optix_tricks.recipes._classification import make_small_image_job
-from optix_tricks.studies.rate_sweep import sweep_learning_rates
+from optix_tricks.studies.rate_sweep import as_json, sweep_learning_rates
 from optix_tricks.studies.weight_norm._config import (
     Config,
     OnStep,
@@ -44,7 +43,7 @@ def run_rates(
             name=network,
             on_epoch=share_of(on_step, place, len(networks)),
         )
-        found["networks"][network] = np.asarray(sweep.accuracy, float).tolist()
+        found["networks"][network] = [as_json(row) for row in sweep.accuracy]
     return found
 
 
