@@ -196,7 +196,7 @@ def calls_of(network: Network) -> dict[str, Callable[[Any], Any]]:
         "`gradient_statistics`, per example": jax.jit(
             lambda w: dynamics.gradient_statistics(loss, w, batch)
         ),
-        "`layer_profile`, compiles each time": lambda _: dynamics.layer_profile(
+        "`layer_profile`": lambda _: dynamics.layer_profile(
             network.model, images, loss=mean_loss, train=False
         ),
         "one product of `hessian_operator`": maybe_jit(lambda w: hessian(w)(w)),
