@@ -26,6 +26,9 @@ def smallest_eigenpair(
     Copies of an eigenvalue, and a start that is blind to the smallest one, do no harm if
     there are as many steps as dimensions.
     """
+    if start.size == 0:
+        zero = jnp.zeros((), start.dtype)
+        return Eigenpair(zero, start, zero)
     krylov = lanczos(matvec, start, key, max(steps, 1))
     _, coordinates = krylov.eigh()
     v = dot(krylov.basis.T, coordinates[:, 0])
