@@ -23,8 +23,12 @@ class StudyOptions(RunOptions):
     run_dir: Path | None = None
     """the directory of its files; runs/weight-norm-TIME if not given"""
     parts: tuple[str, ...] = (
-        *("schedules", "constant", "gradients"),
-        *("lars", "batch", "rates"),
+        "schedules",
+        "constant",
+        "lars",
+        "gradients",
+        "batch",
+        "rates",
     )
     """those to run"""
 
@@ -112,10 +116,14 @@ def _parsed(kind: Any, what: str, description: str | None, arguments: list[str])
 @contextlib.contextmanager
 def _progress(name: str, *, visible: bool = True) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, and the function that moves it."""
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    with _bars(Console(stderr=True)) as bars:
         task = bars.add_task(name, total=None, visible=visible)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _bars(console: Console) -> Progress:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
 
 
 def _weight_norm(arguments: list[str]) -> None:
@@ -136,11 +144,7 @@ def _weight_norm(arguments: list[str]) -> None:
         raise UsageError(str(error)) from error
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     console = Console()
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
-    with (
-        directory() as run,
-        Progress(*columns, TimeRemainingColumn(), console=console) as bars,
-    ):
+    with directory() as run, _bars(console) as bars:
         tasks: dict[str, Any] = {}
 
         def on_step(part: str, done: int, total: int) -> None:

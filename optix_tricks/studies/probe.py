@@ -169,18 +169,16 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
         if job.mix is not None:
             images, labels = job.mix(keys.mix, images, labels)
 
-        def loss(params: PyTree) -> Array:
-            logits, _ = job.apply(
-                params, state.batch_stats, images, train=True, key=keys.network
-            )
-            return jnp.mean(job.loss(logits, labels))
+        batch = (images, labels), state.batch_stats, keys.network
+        return jax.grad(data_loss)(state.params, batch)
 
-        return jax.grad(loss)(state.params)
-
-    def objective(params: PyTree, batch: tuple[Batch, PyTree, Array]) -> Array:
+    def data_loss(params: PyTree, batch: tuple[Any, PyTree, Array]) -> Array:
         (images, labels), stats, key = batch
         logits, _ = job.apply(params, stats, images, train=True, key=key)
-        value = jnp.mean(job.loss(logits, labels))
+        return jnp.mean(job.loss(logits, labels))
+
+    def objective(params: PyTree, batch: tuple[Any, PyTree, Array]) -> Array:
+        value = data_loss(params, batch)
         return value if job.penalty is None else value + job.penalty(params)
 
     def measure(state: TrainState) -> _Place:

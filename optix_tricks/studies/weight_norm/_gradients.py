@@ -11,9 +11,10 @@ from jaxtyping import Array
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.studies.weight_norm._config import Config, OnStep, heavy_ball
 from optix_tricks.studies.weight_norm._invariant import invariant_layers
-from optix_tricks.studies.weight_norm._recorded import record_training
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import steps_per_epoch
+from optix_tricks.training.epoch import epoch_order, make_epoch, steps_per_epoch
+from optix_tricks.training.state import create_state
+from optix_tricks.training.step import Batch, make_train_step
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 BATCHES = 8  # of each size
@@ -35,18 +36,17 @@ def run_gradients(
     )
     job = config.job(dataset, width=config.sweep_width)._replace(tx=tx)
     mask = invariant_layers(job, dataset).mask
-    steps = steps_per_epoch(len(dataset.train_labels), config.batch_size)
-    sizes = [size for size in SIZES if size <= len(dataset.train_labels)]
+    size = len(dataset.train_labels)
+    steps = steps_per_epoch(size, config.batch_size)
+    sizes = [n for n in SIZES if n <= size]
     total = steps + len(sizes) * BATCHES
-    state = record_training(
-        job,
-        dataset,
-        steps=steps,
-        learning_rate=config.constant_rate,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
-        on_step=lambda done: on_step(done, total),
-    ).state
+    step = make_train_step(job.apply, job.loss, tx, augment=job.augment)
+    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+    state = create_state(job.params, job.batch_stats, tx, jax.random.key(job.seed))
+    order = epoch_order(state.key, 0, size, config.batch_size)
+    state, _ = make_epoch(step)(
+        state, data, order, on_step=lambda done: on_step(done, total)
+    )
 
     @jax.jit
     def square(images: Array, labels: Array) -> Array:
@@ -62,9 +62,8 @@ def run_gradients(
     rng = np.random.default_rng(config.seed)
     squares = np.empty((len(sizes), BATCHES))
     for place, repeat in np.ndindex(squares.shape):
-        index = rng.choice(len(dataset.train_labels), sizes[place], replace=False)
-        images, labels = dataset.train_images[index], dataset.train_labels[index]
-        squares[place, repeat] = square(jnp.asarray(images), jnp.asarray(labels))
+        index = rng.choice(size, sizes[place], replace=False)
+        squares[place, repeat] = square(data.images[index], data.labels[index])
         on_step(steps + place * BATCHES + repeat, total)
     means = squares.mean(axis=1)
     error = squares.std(axis=1, ddof=1) / np.sqrt(BATCHES)
