@@ -22,7 +22,7 @@ from optix_tricks.reports import plot_range_test
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch
 from optix_tricks.training.precision import policy
-from optix_tricks.training.run_directory import RunDirectory
+from optix_tricks.training.run_directory import RunDirectory, finite_lists
 from optix_tricks.training.state import TrainState, create_state
 from optix_tricks.training.step import Batch, make_train_step
 
@@ -133,12 +133,12 @@ def write_learning_rate_study(
         run: gets the files.
         title: of the figure.
     """
-    curve = {name: _numbers(x) for name, x in study.test._asdict().items()}
+    curve = {name: finite_lists(x) for name, x in study.test._asdict().items()}
     suggestions = {
         rule: {
-            "rate": _numbers(suggestion.rate),
-            "standard_error_decades": _numbers(suggestion.standard_error),
-            "seeds": _numbers(suggestion.seeds),
+            "rate": finite_lists(suggestion.rate),
+            "standard_error_decades": finite_lists(suggestion.standard_error),
+            "seeds": finite_lists(suggestion.seeds),
             "reason": suggestion.reason,
         }
         for rule, suggestion in study.suggestions._asdict().items()
@@ -147,10 +147,3 @@ def write_learning_rate_study(
     (run.path / "figures").mkdir(exist_ok=True)
     figure = plot_range_test(*study, title=title)
     figure.savefig(run.path / "figures" / "range_test.png", dpi=150)
-
-
-def _numbers(x: Any) -> Any:
-    """Nested lists, with None for what JSON does not have."""
-    values = np.array(x, object)
-    values[~np.isfinite(x)] = None
-    return values.tolist()

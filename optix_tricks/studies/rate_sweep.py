@@ -103,11 +103,6 @@ def sweep_learning_rates(
     )
 
 
-def as_json(accuracies: Float[np.ndarray, " seeds"]) -> list[float | None]:
-    """Numbers as JSON has them: None for a training that diverged."""
-    return [float(x) if np.isfinite(x) else None for x in accuracies]
-
-
 def _told(
     on_epoch: Callable[[int, int], None], before: int, total: int, epochs: int
 ) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
 
@@ -131,6 +132,13 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
         name: None if isinstance(x, float) and not math.isfinite(x) else x
         for name, x in row.items()
     }
+
+
+def finite_lists(x: Any) -> Any:
+    """Nested lists of an array's numbers, with None for those that JSON does not have."""
+    values = np.array(x, object)
+    values[~np.isfinite(x)] = None
+    return values.tolist()
 
 
 def environment() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import optax
 import optix_tricks as ot
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics import equilibrium_norm
-from optix_tricks.studies.rate_sweep import as_json, sweep_learning_rates
+from optix_tricks.studies.rate_sweep import sweep_learning_rates
 from optix_tricks.studies.weight_norm._config import (
     Config,
     OnStep,
@@ -23,6 +23,7 @@ from optix_tricks.studies.weight_norm._invariant import invariant_layers, traini
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch
 from optix_tricks.training.loop import Job
+from optix_tricks.training.run_directory import finite_lists
 
 
 def run_lars(
@@ -83,7 +84,7 @@ def _accuracies(
             name=name,
             on_epoch=share_of(on_step, place, len(arms)),
         )
-        found[arm] = {"test_accuracy": as_json(sweep.accuracy[0])}
+        found[arm] = {"test_accuracy": finite_lists(sweep.accuracy[0])}
     return found
 
 

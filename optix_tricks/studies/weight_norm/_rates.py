@@ -9,7 +9,7 @@ from typing import Any
 from flax import nnx
 
 from optix_tricks.recipes._classification import make_small_image_job
-from optix_tricks.studies.rate_sweep import as_json, sweep_learning_rates
+from optix_tricks.studies.rate_sweep import sweep_learning_rates
 from optix_tricks.studies.weight_norm._config import (
     Config,
     OnStep,
@@ -22,6 +22,7 @@ from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.resnet import ResNet, ResNet9
+from optix_tricks.training.run_directory import finite_lists
 
 FACTORS = (1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16)  # of the configured rate
 
@@ -43,7 +44,7 @@ def run_rates(
             name=network,
             on_epoch=share_of(on_step, place, len(networks)),
         )
-        found["networks"][network] = [as_json(row) for row in sweep.accuracy]
+        found["networks"][network] = finite_lists(sweep.accuracy)
     return found
 
 
