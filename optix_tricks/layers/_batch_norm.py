@@ -22,7 +22,8 @@ class BatchNorm(nnx.BatchNorm):
 
         mean ← m mean + (1 - m) μ,    var ← m var + (1 - m) σ²
 
-    In evaluation, the running ones stand in their place. All of it is in float32, or
+    or, `unbiased`, with n σ² / (n - 1) for the n elements of a feature, as PyTorch has
+    it. In evaluation, the running ones stand in their place. All of it is in float32, or
     float64 for float64 inputs, whatever the activations' dtype; only y is rounded.
 
     It is `nnx.BatchNorm` with two differences. The variance does not cancel: in float32,
@@ -52,6 +53,7 @@ class BatchNorm(nnx.BatchNorm):
         use_scale: whether there is a γ; else 1.
         bias_init: β at the start.
         scale_init: γ at the start.
+        unbiased: whether the running variance follows the unbiased one.
         axis_name: the axis of `pmap` or `shard_map` that splits the batch.
         axis_index_groups: for `pmap`, the groups of devices that share statistics.
         rngs: for the initial γ and β.
@@ -71,7 +73,7 @@ class BatchNorm(nnx.BatchNorm):
         [0.2 2. ] [ 1.  10.9]
 
     Source: "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
-    Covariate Shift", Ioffe and Szegedy, 2015; there the running variance is unbiased.
+    Covariate Shift", Ioffe and Szegedy, 2015 (`unbiased`).
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class BatchNorm(nnx.BatchNorm):
         use_scale: bool = True,
         bias_init: Any = nnx.initializers.zeros,
         scale_init: Any = nnx.initializers.ones,
+        unbiased: bool = False,
         axis_name: str | None = None,
         axis_index_groups: Any = None,
         rngs: nnx.Rngs,
@@ -109,6 +112,7 @@ class BatchNorm(nnx.BatchNorm):
             axis_index_groups=axis_index_groups,
             rngs=rngs,
         )
+        self.unbiased = unbiased
 
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, use_running_average: bool | None = None
@@ -134,17 +138,28 @@ class BatchNorm(nnx.BatchNorm):
 
     def _normalize_by_batch(self, x: Array) -> Array:
         mean, var = self._moments(x)
-        self._track(mean, var)
+        self._track(mean, var, self._devices() * x.size // mean.size)
         return self._normalize(x, mean, var)
 
     def _moments(self, x: Array) -> tuple[Array, Array]:
         groups = self.axis_index_groups
         return moments(x, axis_name=self.axis_name, axis_index_groups=groups)
 
-    def _track(self, mean: Array, var: Array) -> None:
-        m = self.momentum
+    def _devices(self) -> int:
+        """How many share their statistics."""
+        if self.axis_name is None:
+            return 1
+        groups = self.axis_index_groups
+        return len(groups[0]) if groups else lax.axis_size(self.axis_name)
+
+    def _track(self, mean: Array, var: Array, count: int) -> None:
+        m, var = self.momentum, self._running_kind(var, count)
         self._assign(self.mean, m * self.mean[...] + (1 - m) * mean.ravel())
         self._assign(self.var, m * self.var[...] + (1 - m) * var.ravel())
+
+    def _running_kind(self, var: Array, count: int) -> Array:
+        """The variance of `count` elements as the running one takes it in."""
+        return var * (count / max(count - 1, 1)) if self.unbiased else var
 
     def _assign(self, statistic: nnx.BatchStat, value: Array) -> None:
         statistic[...] = lax.stop_gradient(value).astype(jnp.float32)

@@ -92,7 +92,7 @@ class BatchRenorm(BatchNorm):
         r = jnp.clip(jnp.sqrt(var + self.epsilon) / sigma, 1 / r_max, r_max)
         d = jnp.clip((mean - running_mean) / sigma, -d_max, d_max)
         self.count[...] = count + 1
-        self._track(mean, var)
+        self._track(mean, var, self._devices() * x.size // mean.size)
         return self._normalize(
             x, mean, var, r=lax.stop_gradient(r), d=lax.stop_gradient(d)
         )

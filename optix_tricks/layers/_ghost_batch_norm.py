@@ -78,11 +78,12 @@ class GhostBatchNorm(BatchNorm):
             )
         ghosts = x.reshape(-1, self.ghost_size, *rest)
         mean, var = moments(ghosts, batch_axis=1)
-        self._track(mean, var)
+        self._track(mean, var, ghosts.size // mean.size)
         return self._normalize(ghosts, mean, var).reshape(x.shape)
 
-    def _track(self, mean: Array, var: Array) -> None:
+    def _track(self, mean: Array, var: Array, count: int) -> None:
         """Move by m · running + (1 - m) · new once for each ghost batch, in order."""
+        var = self._running_kind(var, count)
         here = total = mean.shape[0]
         place = jnp.arange(here)
         if self.axis_name is not None:

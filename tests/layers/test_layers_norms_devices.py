@@ -22,6 +22,7 @@ from optix_tricks.training.state import functional
 NORMS = {
     "flax": nnx.BatchNorm,
     "BatchNorm": BatchNorm,
+    "unbiased": functools.partial(BatchNorm, unbiased=True),
     "BatchRenorm": functools.partial(BatchRenorm, r_max=1.2, d_max=0.1),
     "GhostBatchNorm": functools.partial(GhostBatchNorm, ghost_size=2),
     "FrozenScaleBatchNorm": functools.partial(FrozenScaleBatchNorm, scale=0.5),

@@ -147,3 +147,19 @@ def test_scale_is_not_rounded_to_the_output(name):
     flaxs = getattr(nnx, name)(*args, dtype=jnp.bfloat16, **options)
     ones = getattr(nnx, name)(*args, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(flaxs(x), ones(x))
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "BatchRenorm", "GhostBatchNorm"])
+def test_the_unbiased_running_variance_is_that_of_torch(name):
+    """torch sees the ghosts of a batch one after the other."""
+    ghosts = {"ghost_size": 2} if name == "GhostBatchNorm" else {}
+    norm = getattr(layers, name)(
+        6, momentum=0.9, unbiased=True, rngs=nnx.Rngs(0), **ghosts
+    )
+    theirs = THEIRS["BatchNorm"]().double()
+    for x, _ in arrays(jnp.float32):
+        norm(x)
+        for part in np.split(np.asarray(x), 2 if ghosts else 1):
+            theirs(to_torch(part, name))
+    np.testing.assert_allclose(norm.mean[...], theirs.running_mean, rtol=1e-6)
+    np.testing.assert_allclose(norm.var[...], theirs.running_var, rtol=1e-6)
