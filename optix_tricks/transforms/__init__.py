@@ -26,6 +26,8 @@
 `clip_by_global_norm`
 `adaptive_grad_clip`       by each unit's weights
 `centralize`               gradients less their mean over each unit
+`scale_by_newton_schulz`   singular values near one: behind momentum, Muon
+`normalize_weights`        weights of unit scale before every step
 `add_noise`                normal noise that falls with the steps
 `delayed_gradients`        gradients of some steps ago
 `scale_by_learning_rate`   the last link
@@ -79,8 +81,10 @@ from optix_tricks.transforms._master import master_weights
 from optix_tricks.transforms._momentum import ema, sgd, trace
 from optix_tricks.transforms._nadam import nadam, nadamw, scale_by_nadam
 from optix_tricks.transforms._newton_cg import newton_cg
+from optix_tricks.transforms._newton_schulz import scale_by_newton_schulz
 from optix_tricks.transforms._noise import add_noise
 from optix_tricks.transforms._nonlinear_cg import nonlinear_cg
+from optix_tricks.transforms._normalize_weights import normalize_weights
 from optix_tricks.transforms._plateau import reduce_on_plateau
 from optix_tricks.transforms._plateau_machine import plateau
 from optix_tricks.transforms._radam import radam, scale_by_radam
@@ -131,6 +135,7 @@ __all__ = [
     "nadamw",
     "newton_cg",
     "nonlinear_cg",
+    "normalize_weights",
     "plateau",
     "radam",
     "reduce_on_plateau",
@@ -147,6 +152,7 @@ __all__ = [
     "scale_by_lars",
     "scale_by_learning_rate",
     "scale_by_nadam",
+    "scale_by_newton_schulz",
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rotation",

@@ -37,6 +37,19 @@ LINKS = [
         neutral={"mask": False},
     ),
     Case(
+        "scale_by_newton_schulz",
+        ot.scale_by_newton_schulz,
+        {"eps": 1e-3},
+        {"ns_steps": 2},
+        neutral={"mask": False},
+    ),
+    Case(
+        "normalize_weights",
+        ot.normalize_weights,
+        {},
+        neutral={"mask": False},
+    ),
+    Case(
         "add_noise",
         ot.add_noise,
         {"eta": 0.5, "gamma": 0.55},

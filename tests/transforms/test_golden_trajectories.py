@@ -68,6 +68,11 @@ OPTIMISERS = {
     "clip_by_block_rms": optax.chain(ot.clip_by_block_rms(0.02), ot.sgd(0.1)),
     "sgd_l1_proximal": optax.chain(ot.sgd(0.1), ot.add_l1_decay(1e-3, proximal=True)),
     "centralize": optax.chain(ot.centralize(), ot.sgd(0.1)),
+    "muon": optax.chain(
+        ot.trace(0.9, nesterov=True),
+        ot.scale_by_newton_schulz(),
+        ot.scale_by_learning_rate(0.02),
+    ),
     "delayed_gradients": optax.chain(ot.delayed_gradients(3), ot.sgd(0.1)),
 }
 
@@ -112,6 +117,7 @@ GOLDEN = {
     "clip_by_block_rms": [0.5923105, 0.5127980, 0.1819157],
     "sgd_l1_proximal": [0.5184591, 0.3202557, 0.1568431],
     "centralize": [0.5408359, 0.3745520, 0.1503220],
+    "muon": [0.5790082, 0.4104114, 0.0411600],
     "delayed_gradients": [0.6019690, 0.3399239, 0.1381379],
 }
 
