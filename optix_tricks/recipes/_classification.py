@@ -8,7 +8,14 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Key
 
-from optix_tricks.augment import cutmix, cutout, mixup, random_crop, random_flip
+from optix_tricks.augment import (
+    cutmix,
+    cutout,
+    flip_predict,
+    mixup,
+    random_crop,
+    random_flip,
+)
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.loop import Job
@@ -66,7 +73,7 @@ def make_job(
         batch_size=config.batch_size,
         seed=config.seed,
         test_loss=cross_entropy,
-        test_flip=flip,
+        test_views=flip_predict if flip else None,
         checkpoint_every=checkpoint_every,
     )
 

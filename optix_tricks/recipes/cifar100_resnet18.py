@@ -20,7 +20,7 @@ from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import piecewise_values_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import steps_per_epoch
+from optix_tricks.training.epoch import total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.precision import policy
 from optix_tricks.training.resnet import ResNet18
@@ -104,7 +104,7 @@ def make_optimizer(
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
     check_config(config, dataset)
-    steps = config.epochs * steps_per_epoch(len(dataset.train_labels), config.batch_size)
+    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
     model = ResNet18(
         dataset.num_classes,
         stem="cifar",

@@ -19,7 +19,7 @@ from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import steps_per_epoch
+from optix_tricks.training.epoch import total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.resnet import ResNet9
 
@@ -74,7 +74,7 @@ def make_optimizer(
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
     check_config(config, dataset)
-    steps = config.epochs * steps_per_epoch(len(dataset.train_labels), config.batch_size)
+    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
     model = ResNet9(
         dataset.num_classes,
         width=config.width,

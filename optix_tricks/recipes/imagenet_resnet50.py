@@ -25,7 +25,7 @@ from optix_tricks.schedules import (
     warmup_schedule,
 )
 from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import steps_per_epoch
+from optix_tricks.training.epoch import total_steps
 from optix_tricks.training.loop import Job
 
 CLAIM = Claim(
@@ -91,5 +91,5 @@ def make_optimizer(
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
     check_config(config, dataset)
-    steps = config.epochs * steps_per_epoch(len(dataset.train_labels), config.batch_size)
+    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
     return make_resnet50_job(config, dataset, make_optimizer(config, steps))

@@ -20,11 +20,11 @@ from optix_tricks.dynamics import (
 )
 from optix_tricks.reports import plot_range_test
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_order, steps_per_epoch
+from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.precision import policy
 from optix_tricks.training.run_directory import RunDirectory, finite_lists
 from optix_tricks.training.state import TrainState, create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training.step import Batch
 
 
 class LearningRateStudy(NamedTuple):
@@ -74,7 +74,9 @@ def find_learning_rate(
 
     def optimizer(rate: Array) -> optax.GradientTransformation:
         tx = recipe.make_optimizer(
-            config, config.epochs * per_epoch, learning_rate=lambda count: rate
+            config,
+            total_steps(config.epochs, size, batch_size),
+            learning_rate=lambda count: rate,
         )
         return precision.optimizer(tx)
 
@@ -85,15 +87,7 @@ def find_learning_rate(
         return create_state(own.params, own.batch_stats, tx, jax.random.key(number))
 
     def step_fn(state: TrainState, batch: Batch, rate: Array) -> tuple[TrainState, Array]:
-        step = make_train_step(
-            job.apply,
-            job.loss,
-            optimizer(rate),
-            augment=job.augment,
-            mix=job.mix,
-            penalty=job.penalty,
-        )
-        state, metrics = step(state, batch)
+        state, metrics = job._replace(tx=optimizer(rate)).step(state, batch)
         return state, metrics["loss"]
 
     @functools.cache
@@ -107,6 +101,7 @@ def find_learning_rate(
         return Batch(
             jnp.asarray(dataset.train_images[index]),
             jnp.asarray(dataset.train_labels[index]),
+            jnp.asarray(index),
         )
 
     test = scan_learning_rates(

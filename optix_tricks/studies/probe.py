@@ -17,11 +17,11 @@ from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from
 from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_order, steps_per_epoch
+from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import explained, finite
 from optix_tricks.training.state import TrainState
-from optix_tricks.training.step import Batch, make_train_step, step_keys
+from optix_tricks.training.step import Batch, step_keys
 
 STEPS = 150
 PLACES = 3  # at which what is dear is measured
@@ -89,13 +89,11 @@ def _rows(
     data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
     size = len(dataset.train_labels)
     per_epoch = steps_per_epoch(size, job.batch_size)
-    left = (job.epochs - epoch) * per_epoch
+    left = total_steps(job.epochs, size, job.batch_size) - epoch * per_epoch
     steps = min(STEPS, left) if left > 0 else STEPS
     tx = _recording(job.tx)
-    step = make_train_step(
-        job.apply, job.loss, tx, augment=job.augment, mix=job.mix, penalty=job.penalty
-    )
-    one_step = jax.jit(lambda state, data, index: step(state, _taken(data, index)))
+    step = job._replace(tx=tx).step
+    one_step = jax.jit(lambda state, data, index: step(state, data.take(index)))
     measure = _make_measure(exact, data)
     nothing = jax.tree.map(jnp.zeros_like, state.params)
     unknown = jnp.full((), jnp.nan, jnp.float32)
@@ -163,7 +161,9 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
         """Of the loss, without penalty, of another batch than training will see next."""
         keys = step_keys(jax.random.fold_in(state.key, number), state.step)
         index = jax.random.randint(keys.mix, (job.batch_size,), 0, len(data.labels))
-        images, labels = _taken(data, index)
+        images, labels, _ = data.take(index)
+        if job.alternate is not None:
+            images = job.alternate(state.key, images, index, state.step)
         if job.augment is not None:
             images = job.augment(keys.augment, images)
         if job.mix is not None:
@@ -188,7 +188,8 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
             pull = jax.grad(job.penalty)(state.params)
             gradients = [jax.tree.map(jnp.add, g, pull) for g in of_data]
         mean = jax.tree.map(lambda *g: sum(g) / BATCHES, *gradients)
-        few = _taken(data, slice(IMAGES)), state.batch_stats, state.key
+        some = data.images[:IMAGES], data.labels[:IMAGES]
+        few = some, state.batch_stats, state.key
         ends = eigenpairs(
             hessian_operator(objective, state.params, batches=[few]),
             state.params,
@@ -226,7 +227,3 @@ def _noise_scale(places: list[_Place], batch_size: int) -> float:
         b_big=BATCHES * batch_size,
     )
     return float(jnp.where(jnp.isinf(found.noise_scale), found.low, found.noise_scale))
-
-
-def _taken(data: Batch, index: Any) -> Batch:
-    return Batch(data.images[index], data.labels[index])

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_order, make_evaluate
+from optix_tricks.training.epoch import epoch_orders, make_evaluate
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import RunError, explained, finite
 from optix_tricks.training.state import TrainState, create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training.step import Batch
 
 
 class RateSweep(NamedTuple):
@@ -74,15 +75,16 @@ def sweep_learning_rates(
     missing = [pair for pair in pairs if pair not in done]
     if missing:
         first = build_job(*missing[0])
-        total = len(pairs) * first.epochs
-        counted = (len(pairs) - len(missing)) * first.epochs
+        epochs = math.ceil(first.epochs)
+        total = len(pairs) * epochs
+        counted = (len(pairs) - len(missing)) * epochs
         run = _compiled(build_job, dataset, missing[0][1])
         for rate, seed in missing:
             start = time.perf_counter()
             loss, accuracy = run(
                 rate, seed, functools.partial(_told, on_epoch, counted, total)
             )
-            counted += first.epochs
+            counted += epochs
             row = {"name": name, "rate": rate, "seed": seed, "test_accuracy": accuracy}
             row |= {"test_loss": loss, "seconds": time.perf_counter() - start}
             done[rate, seed] = row
@@ -122,21 +124,15 @@ def _compiled(
         state: TrainState, rate: Array, data: Batch, index: Array
     ) -> tuple[TrainState, Array]:
         job = build_job(rate, some_seed)  # its network is not used, only its functions
-        step = make_train_step(
-            job.apply,
-            job.loss,
-            job.tx,
-            augment=job.augment,
-            mix=job.mix,
-            penalty=job.penalty,
-        )
-        state, metrics = step(state, Batch(data.images[index], data.labels[index]))
+        state, metrics = job.step(state, data.take(index))
         return state, metrics["loss"]
 
     @functools.cache
-    def evaluation(flip: bool) -> Callable[..., Any]:
+    def evaluation() -> Callable[..., Any]:
         job = build_job(0.0, some_seed)
-        return make_evaluate(job.apply, job.test_loss, batch_size=500, flip=flip)
+        return make_evaluate(
+            job.apply, job.test_loss, batch_size=500, views=job.test_views
+        )
 
     def run(
         rate: float, seed: int, on_epoch: Callable[[int], None]
@@ -144,14 +140,15 @@ def _compiled(
         job = build_job(rate, seed)
         key = jax.random.key(job.seed)
         state = create_state(job.params, job.batch_stats, job.tx, jnp.copy(key))
-        for epoch in range(job.epochs):
-            order = epoch_order(key, epoch, size, job.batch_size)
+        orders = epoch_orders(key, job.epochs, size, job.batch_size)
+        for epoch, order in enumerate(orders):
             for index in order:
                 state, loss = one_step(state, jnp.asarray(rate), data, index)
             on_epoch(epoch + 1)
             if not jnp.isfinite(loss):
                 return float("nan"), float("nan")
-        tested = evaluation(job.test_flip)(state.params, state.batch_stats, tests)
+        shown = job.tested(state)
+        tested = evaluation()(shown.params, shown.batch_stats, tests)
         return tested.loss, tested.accuracy
 
     return run

@@ -6,21 +6,24 @@ takes 154 MB.
 """
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Integer, Key, Num
 
 from optix_tricks._checks import check_count
 from optix_tricks._tree import PyTree
-from optix_tricks.augment import flip_predict
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
 
 Series = dict[str, Float[Array, " steps"]]
+Predict = Callable[[Array], Array]  # from images to logits
+Views = Callable[[Predict, Array], Array]  # such as `augment.flip_predict`
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
@@ -52,6 +55,31 @@ def epoch_order(
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
+def total_steps(epochs: int | float, size: int, batch_size: int) -> int:
+    """How many steps a run has; of a fraction of an epoch its first batches, rounded up.
+
+    >>> total_steps(9.9, 50_000, 1024)
+    476
+    """
+    steps = epochs * steps_per_epoch(size, batch_size)
+    return math.ceil(round(steps, 9))  # 0.1 * 30 is 3, not 4
+
+
+def epoch_orders(
+    key: Key[Array, ""],
+    epochs: int | float,
+    size: int,
+    batch_size: int,
+    *,
+    first: int = 0,
+) -> Iterator[Int[Array, "steps batch"]]:
+    """Yield `epoch_order` of each epoch from `first` on; the last may be cut short."""
+    for epoch in range(first, math.ceil(epochs)):
+        done = epoch * steps_per_epoch(size, batch_size)
+        left = total_steps(epochs, size, batch_size) - done
+        yield epoch_order(key, epoch, size, batch_size)[:left]
+
+
 def make_epoch(
     step: Step, *, mode: str = "auto"
 ) -> Callable[..., tuple[TrainState, Series]]:
@@ -75,7 +103,7 @@ def make_epoch(
     def gathered(
         state: TrainState, data: Batch, index: Array
     ) -> tuple[TrainState, Metrics]:
-        return step(state, Batch(data.images[index], data.labels[index]))
+        return step(state, data.take(index))
 
     one_step = jax.jit(gathered, donate_argnums=0)
 
@@ -91,16 +119,10 @@ def make_epoch(
         order: Array,
         on_step: Callable[[int], None],
     ) -> tuple[TrainState, Series]:
-        rows: list[Metrics] = []
-        for i in range(len(order)):
-            state, metrics = one_step(state, data, order[i])
-            rows.append(metrics)
-            if i > 0:
-                jax.block_until_ready(rows[i - 1])
-                on_step(i - 1)
-        jax.block_until_ready(rows[-1])
-        on_step(len(order) - 1)
-        return state, jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+        def step_at(state: TrainState, i: int) -> tuple[TrainState, Metrics]:
+            return one_step(state, data, order[i])
+
+        return run_steps(step_at, state, range(len(order)), on_step=on_step)
 
     def epoch(
         state: TrainState,
@@ -120,6 +142,31 @@ def make_epoch(
     return epoch
 
 
+def run_steps(
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]],
+    state: TrainState,
+    inputs: Iterable[Any],
+    *,
+    on_step: Callable[[int], None],
+) -> tuple[TrainState, Series]:
+    """Call a compiled step on one input after the other, with at most two under way.
+
+    Nothing is read back before the last step; metrics come as arrays [steps].
+    """
+    rows: list[Metrics] = []
+    for i, each in enumerate(inputs):
+        state, metrics = step(state, each)
+        rows.append(metrics)
+        if i > 0:
+            jax.block_until_ready(rows[i - 1])
+            on_step(i - 1)
+    jax.block_until_ready(rows[-1])
+    on_step(len(rows) - 1)
+    # Stacked on the host: a program with an argument a step takes seconds to compile.
+    columns = jax.tree.map(lambda *xs: np.stack(xs), *jax.device_get(rows))
+    return state, jax.tree.map(jnp.asarray, columns)
+
+
 class Evaluation(NamedTuple):
     """Result of `make_evaluate`'s function."""
 
@@ -134,7 +181,7 @@ def make_evaluate(
     loss: Callable[[Array, Array], Array],
     *,
     batch_size: int,
-    flip: bool = False,
+    views: Views | None = None,
 ) -> Callable[[PyTree, PyTree, Batch], Evaluation]:
     """Build `evaluate(params, batch_stats, data)`, exact on uneven last batches.
 
@@ -143,7 +190,9 @@ def make_evaluate(
       loss: as in `make_train_step`.
       batch_size: images per call; the last batch is filled up with copies of image 0
         that are not counted, so that there is one compiled shape.
-      flip: average the logits of each image and its mirror image.
+      views: predicts from several views of each image, such as `flip_predict`.
+
+    Nothing is read back before the last batch.
     """
     check_count("batch_size", batch_size, minimum=1)
 
@@ -158,26 +207,28 @@ def make_evaluate(
         def predict(images: Array) -> Array:
             return apply(params, batch_stats, images, train=False)[0]
 
-        logits = flip_predict(predict, images) if flip else predict(images)
+        logits = predict(images) if views is None else views(predict, images)
         hits = (jnp.argmax(logits, axis=-1) == labels) * counted
         return jnp.sum(hits), jnp.sum(loss(logits, labels) * counted)
 
     def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
         size = len(data.labels)
-        correct, total = 0, 0.0
+        parts = []
         for start in range(0, size, batch_size):
             index = jnp.arange(start, start + batch_size)
             counted = index < size
             index = jnp.where(counted, index, 0)
-            hits, losses = count(
-                params,
-                batch_stats,
-                data.images[index],
-                data.labels[index],
-                counted.astype(jnp.float32),
+            parts.append(
+                count(
+                    params,
+                    batch_stats,
+                    data.images[index],
+                    data.labels[index],
+                    counted.astype(jnp.float32),
+                )
             )
-            correct += int(hits)
-            total += float(losses)
+        hits, losses = zip(*jax.device_get(parts), strict=True)
+        correct, total = int(np.sum(hits)), float(np.sum(losses, dtype=np.float64))
         return Evaluation(total / size, correct / size, correct, size)
 
     return evaluate

@@ -16,17 +16,26 @@ from optix_tricks.training.checkpoint import Checkpoints
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.epoch import (
     Series,
-    epoch_order,
+    Views,
+    epoch_orders,
     make_epoch,
     make_evaluate,
     steps_per_epoch,
+    total_steps,
 )
 from optix_tricks.training.events import EventFile
 from optix_tricks.training.progress import Progress
 from optix_tricks.training.resnet import count_parameters
 from optix_tricks.training.run_directory import RunDirectory, RunError
 from optix_tricks.training.state import Apply, TrainState, create_state
-from optix_tricks.training.step import Augment, Batch, Mix, make_train_step
+from optix_tricks.training.step import (
+    Alternate,
+    Augment,
+    Batch,
+    Mix,
+    Step,
+    make_train_step,
+)
 
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
 
@@ -40,14 +49,29 @@ class Job(NamedTuple):
     loss: Callable[[Array, Array], Array]  # trained on
     tx: optax.GradientTransformation
     augment: Augment | None
-    epochs: int
+    epochs: float  # the last may be a fraction
     batch_size: int
     seed: int  # of shuffling and augmentation
     test_loss: Callable[[Array, Array], Array]
-    test_flip: bool = False  # the final test averages over mirror images
+    test_views: Views | None = None  # of the final test
     checkpoint_every: int = 1  # epochs
     mix: Mix | None = None  # of images and labels, after `augment`
     penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
+    alternate: Alternate | None = None  # of images, before `augment`
+    tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
+
+    @property
+    def step(self) -> Step:
+        """The training step, not yet compiled."""
+        return make_train_step(
+            self.apply,
+            self.loss,
+            self.tx,
+            alternate=self.alternate,
+            augment=self.augment,
+            mix=self.mix,
+            penalty=self.penalty,
+        )
 
 
 class Result(NamedTuple):
@@ -57,7 +81,7 @@ class Result(NamedTuple):
     test_loss: float
     test_correct: int
     test_size: int
-    epochs: int
+    epochs: float
     steps: int
     parameters: int
     seconds: float  # of the training epochs, compilation included, evaluation not
@@ -88,21 +112,16 @@ def train(
         jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
     )
     test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    step = make_train_step(
-        job.apply,
-        job.loss,
-        job.tx,
-        augment=job.augment,
-        mix=job.mix,
-        penalty=job.penalty,
-    )
-    epoch = make_epoch(step)
+    epoch = make_epoch(job.step)
     evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
     final = evaluate
-    if job.test_flip:
-        final = make_evaluate(job.apply, job.test_loss, batch_size=500, flip=True)
+    if job.test_views is not None:
+        final = make_evaluate(
+            job.apply, job.test_loss, batch_size=500, views=job.test_views
+        )
     state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
-    steps = steps_per_epoch(len(dataset.train_labels), job.batch_size)
+    of_data = job.epochs, len(dataset.train_labels), job.batch_size
+    steps = steps_per_epoch(*of_data[1:])
 
     with Checkpoints(run.path / "checkpoints") as checkpoints:
         done, seconds = 0, 0.0
@@ -115,10 +134,8 @@ def train(
             EventFile(run.path / "tensorboard", from_step=done * steps + 1) as events,
             Progress(job.epochs, steps, job.batch_size) as progress,
         ):
-            for number in range(done, job.epochs):
-                order = epoch_order(
-                    state.key, number, len(dataset.train_labels), job.batch_size
-                )
+            orders = epoch_orders(jnp.copy(state.key), *of_data, first=done)
+            for number, order in enumerate(orders, start=done):
                 start = time.perf_counter()
                 state, metrics = epoch(
                     state, train_data, order, on_step=progress.on_step(number)
@@ -127,28 +144,30 @@ def train(
                 rows = list(_rows(metrics, number, steps))
                 _record(run, events, rows)
                 _check_finite(rows, run.path)
-                tested = evaluate(state.params, state.batch_stats, test_data)
+                shown = job.tested(state)
+                tested = evaluate(shown.params, shown.batch_stats, test_data)
                 test_row = {
                     "kind": "test",
-                    "step": (number + 1) * steps,
-                    "epoch": number + 1,
+                    "step": rows[-1]["step"],
+                    "epoch": min(number + 1, job.epochs),
                     "loss": tested.loss,
                     "accuracy": tested.accuracy,
                     "seconds": seconds,
                 }
                 _record(run, events, [test_row])
                 progress.end_epoch(number, rows, test_row)
-                last = number + 1 == job.epochs
+                last = number + 1 >= job.epochs
                 if last or (number + 1) % job.checkpoint_every == 0:
                     checkpoints.save(number + 1, state)
-        tested = final(state.params, state.batch_stats, test_data)
+        shown = job.tested(state)
+        tested = final(shown.params, shown.batch_stats, test_data)
     result = Result(
         test_accuracy=tested.accuracy,
         test_loss=tested.loss,
         test_correct=tested.correct,
         test_size=tested.size,
         epochs=job.epochs,
-        steps=job.epochs * steps,
+        steps=total_steps(*of_data),
         parameters=count_parameters(job.params),
         seconds=seconds,
     )
@@ -159,7 +178,7 @@ def train(
 def _rows(metrics: Series, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
     """A row a step, of Python numbers; steps count from 1."""
     columns = {name: np.asarray(x, float) for name, x in jax.device_get(metrics).items()}
-    for i in range(steps):
+    for i in range(len(columns["loss"])):
         step = epoch * steps + i + 1
         row = {"kind": "train", "step": step, "epoch": step / steps}
         yield row | {name: float(column[i]) for name, column in columns.items()}

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 class Progress:
     """Shows where a run is: a bar within it, and a printed row for each epoch."""
 
-    def __init__(self, epochs: int, steps: int, batch_size: int):
+    def __init__(self, epochs: int | float, steps: int, batch_size: int):
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.console = Console()
         self.bars = Bars(
@@ -35,7 +35,11 @@ class Progress:
         )
         self.bars.start()
         self.task = self.bars.add_task(
-            "", total=self.epochs * self.steps, epoch=1, epochs=self.epochs, rate=""
+            "",
+            total=round(self.epochs * self.steps),
+            epoch=1,
+            epochs=self.epochs,
+            rate="",
         )
         return self
 

@@ -18,6 +18,7 @@ from optix_tricks.transforms import loss_scale, report
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 Augment = Callable[[Key[Array, ""], Array], Array]
+Alternate = Callable[[Key[Array, ""], Array, Array, Array], Array]
 Mix = Callable[[Key[Array, ""], Array, Array], tuple[Array, Any]]
 
 
@@ -26,6 +27,11 @@ class Batch(NamedTuple):
 
     images: Num[Array, "batch height width channel"]
     labels: Integer[Array, " batch"]
+    indices: Integer[Array, " batch"] | None = None  # in the data set
+
+    def take(self, index: Integer[Array, " batch"]) -> "Batch":
+        """Return the examples at these places of a whole data set."""
+        return Batch(self.images[index], self.labels[index], index)
 
 
 class StepKeys(NamedTuple):
@@ -46,6 +52,7 @@ def make_train_step(
     loss: Callable[[Array, Any], Array],
     tx: optax.GradientTransformation,
     *,
+    alternate: Alternate | None = None,
     augment: Augment | None = None,
     mix: Mix | None = None,
     penalty: Callable[[PyTree], Array] | None = None,
@@ -66,6 +73,10 @@ def make_train_step(
         same images, same augmentation, same dropout, averaged over `axis_name`, and the
         batch statistics dropped. So SAM, L-BFGS, Newton's method and `reduce_on_plateau`
         work in the step; what is not taken costs nothing.
+      alternate: `alternate(key, images, indices, step) -> images`, first of all: what
+        follows from an image's number in the data set and the step, as
+        `alternating_flip` does. Its key is the state's, the same in every step; the batch
+        must say its `indices`.
       augment: `augment(key, images) -> images`, drawn anew each step from the state's
         key and step number: the same step draws the same, also after a resume.
       mix: `mix(key, images, labels) -> (images, labels)`, after `augment`: labels may
@@ -92,7 +103,14 @@ def make_train_step(
         if axis_name is not None:
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
         keys = step_keys(key, state.step)
-        images, labels = batch
+        images, labels, indices = batch
+        if alternate is not None:
+            if indices is None:
+                raise ValueError(
+                    "batch must have indices for alternate, got None: give "
+                    "Batch(images, labels, indices)."
+                )
+            images = alternate(state.key, images, indices, state.step)
         if augment is not None:
             images = augment(keys.augment, images)
         if mix is not None:

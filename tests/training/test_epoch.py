@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import optix_tricks as ot
-from optix_tricks.augment import random_flip
+from optix_tricks.augment import flip_predict, random_flip
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training.epoch import epoch_order, make_epoch, make_evaluate
 from optix_tricks.training.resnet import ResNet9
@@ -83,7 +83,12 @@ def test_unknown_mode_is_named(setting):
 def test_evaluation_is_exact_whatever_the_batch_size(setting, batch_size, flip):
     apply, new_state, data, _ = setting
     state = new_state()
-    evaluate = make_evaluate(apply, cross_entropy, batch_size=batch_size, flip=flip)
+    evaluate = make_evaluate(
+        apply,
+        cross_entropy,
+        batch_size=batch_size,
+        views=flip_predict if flip else None,
+    )
     result = evaluate(state.params, state.batch_stats, data)
     views = [data.images, data.images[:, :, ::-1]] if flip else [data.images]
     logits = np.mean(

@@ -18,7 +18,7 @@ from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, make_evaluate, steps_per_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training.step import Batch
 
 
 class RecordedTraining(NamedTuple):
@@ -60,13 +60,11 @@ def record_training(
         decay=decay,
         every=1,
     )
-    step = make_train_step(
-        job.apply, job.loss, tx, augment=job.augment, mix=job.mix, penalty=job.penalty
-    )
+    step = job._replace(tx=tx).step
 
     @functools.partial(jax.jit, donate_argnums=0)
     def one_step(state: TrainState, data: Batch, index: Array) -> tuple[Any, ...]:
-        state, metrics = step(state, Batch(data.images[index], data.labels[index]))
+        state, metrics = step(state, data.take(index))
         return state, (metrics["loss"], state.opt_state.norms)
 
     data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
@@ -92,10 +90,13 @@ def record_training(
         momentum=momentum,
         decay=decay,
     )
-    evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500, flip=job.test_flip)
+    evaluate = make_evaluate(
+        job.apply, job.test_loss, batch_size=500, views=job.test_views
+    )
+    shown = job.tested(state)
     tested = evaluate(
-        state.params,
-        state.batch_stats,
+        shown.params,
+        shown.batch_stats,
         Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)),
     )
     return RecordedTraining(record, np.asarray(losses), tested.accuracy, state)
