@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from optix_tricks.recipes import (
+    cifar10_airbench94,
+    cifar10_airbench94_muon,
+    cifar10_airbench96,
     cifar10_resnet9,
     cifar10_resnet18,
     cifar100_resnet18,
@@ -23,6 +26,9 @@ RECIPES: dict[str, ModuleType] = {
     "digits": digits,
     "cifar10_resnet9": cifar10_resnet9,
     "cifar10_resnet18": cifar10_resnet18,
+    "cifar10_airbench94": cifar10_airbench94,
+    "cifar10_airbench94_muon": cifar10_airbench94_muon,
+    "cifar10_airbench96": cifar10_airbench96,
     "cifar100_resnet18": cifar100_resnet18,
     "imagenet_resnet50": imagenet_resnet50,
     "imagenet_resnet50_lars": imagenet_resnet50_lars,

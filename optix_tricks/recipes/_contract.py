@@ -10,19 +10,36 @@ from optix_tricks._checks import (
     check_decay,
     check_fraction,
     check_nonnegative,
+    check_positive,
 )
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch
 
+
+def _check_epochs(name: str, epochs: int | float) -> None:
+    """Whole ones, at least one, where the recipe does not stop within an epoch."""
+    if isinstance(epochs, float):
+        check_positive(name, epochs)
+    else:
+        check_count(name, epochs, minimum=1)
+
+
 CHECKS: dict[str, Callable[[str, Any], None]] = {
     "width": functools.partial(check_count, minimum=1),
-    "epochs": functools.partial(check_count, minimum=1),
+    "epochs": _check_epochs,
+    "whitening_bias_epochs": check_count,
     "image_size": functools.partial(check_count, minimum=1),
     "learning_rate": check_nonnegative,
     "weight_decay": check_nonnegative,
     "momentum": check_decay,
     "warmup_epochs": check_nonnegative,
     "warmup_fraction": check_fraction,
+    "last_fraction": check_fraction,
+    "bias_scale": check_positive,
+    "bias_learning_rate": check_positive,
+    "head_learning_rate": check_positive,
+    "sgd_momentum": check_decay,
+    "ns_steps": check_count,
     "label_smoothing": check_fraction,
     "padding": check_count,
     "shift": check_count,

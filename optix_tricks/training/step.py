@@ -75,8 +75,8 @@ def make_train_step(
         work in the step; what is not taken costs nothing.
       alternate: `alternate(key, images, indices, step) -> images`, first of all: what
         follows from an image's number in the data set and the step, as
-        `alternating_flip` does. Its key is the state's, the same in every step; the batch
-        must say its `indices`.
+        `alternating_flip` does. Its key is the same in every step; the batch must say its
+        `indices`.
       augment: `augment(key, images) -> images`, drawn anew each step from the state's
         key and step number: the same step draws the same, also after a resume.
       mix: `mix(key, images, labels) -> (images, labels)`, after `augment`: labels may
@@ -110,7 +110,8 @@ def make_train_step(
                     "batch must have indices for alternate, got None: give "
                     "Batch(images, labels, indices)."
                 )
-            images = alternate(state.key, images, indices, state.step)
+            of_run, _ = jax.random.split(state.key)  # no key of a step or an epoch
+            images = alternate(of_run, images, indices, state.step)
         if augment is not None:
             images = augment(keys.augment, images)
         if mix is not None:

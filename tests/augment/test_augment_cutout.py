@@ -73,6 +73,26 @@ def test_centres_are_uniform_over_the_image():
     assert ((counts - expected) ** 2 / expected).sum() < 26.1  # chi², 8 df, p = 0.001
 
 
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_a_whole_square_lies_within_the_image_uniformly(size):
+    images = jnp.ones((4000, 7, 9, 1))
+    erased = np.asarray(cutout(KEY, images, size=size, whole=True))[..., 0] == 0
+    assert (erased.sum(axis=(1, 2)) == size**2).all()
+    rows, columns = erased.any(axis=2), erased.any(axis=1)
+    for lines, side in ((rows, 7), (columns, 9)):
+        first = lines.argmax(axis=1)
+        counts = np.bincount(first, minlength=side)
+        places = side - size + 1
+        assert (counts[places:] == 0).all()
+        expected = 4000 / places
+        assert (abs(counts[:places] - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_a_whole_square_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match="size must be at most the image's 7 .* got 8"):
+        cutout(KEY, jnp.ones((1, 7, 9, 1)), size=8, whole=True)
+
+
 def test_size_zero_is_the_identity():
     images = images_of(jnp.uint8)
     np.testing.assert_array_equal(cutout(KEY, images, size=0), images)

@@ -10,7 +10,13 @@ from flax import nnx
 import optix_tricks as ot
 from optix_tricks.augment import flip_predict, random_flip
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.epoch import epoch_order, make_epoch, make_evaluate
+from optix_tricks.training.epoch import (
+    epoch_order,
+    epoch_orders,
+    make_epoch,
+    make_evaluate,
+    total_steps,
+)
 from optix_tricks.training.resnet import ResNet9
 from optix_tricks.training.state import create_state, functional
 from optix_tricks.training.step import Batch, compile_step, make_train_step
@@ -47,6 +53,21 @@ def test_order_is_a_permutation_with_full_batches_fresh_each_epoch():
     assert (first < 37).all()
     assert (first != second).any()
     np.testing.assert_array_equal(first, epoch_order(key, 0, 37, 8))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"), [(3, 12), (2.5, 10), (1.01, 5), (0.1 * 30, 12), (1e-3, 1)]
+)
+def test_a_run_ends_within_its_last_epoch(epochs, steps):
+    """Four batches an epoch; those of a fraction are the first of a whole one."""
+    key = jax.random.key(0)
+    assert total_steps(epochs, 37, 8) == steps
+    orders = list(epoch_orders(key, epochs, 37, 8))
+    assert sum(map(len, orders)) == steps
+    for epoch, order in enumerate(orders):
+        np.testing.assert_array_equal(order, epoch_order(key, epoch, 37, 8)[: len(order)])
+    resumed = list(epoch_orders(key, epochs, 37, 8, first=1))
+    chex.assert_trees_all_equal(resumed, orders[1:])
 
 
 def test_too_large_batch_is_named():

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import optix_tricks as ot
-from optix_tricks.augment import random_flip
+from optix_tricks.augment import alternating_flip, random_flip
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training import resnet
 from optix_tricks.training.state import TrainState, create_state, functional, normalize
@@ -180,6 +180,38 @@ def test_augmentation_is_drawn_from_key_and_step_alone():
     chex.assert_trees_all_equal(train_alone(augment=random_flip)[0].params, one[0].params)
     kernel = one[0].params["stem"]["conv"]["kernel"]
     assert not np.allclose(train_alone()[0].params["stem"]["conv"]["kernel"], kernel)
+
+
+def test_images_alternate_by_their_number_in_the_data_set_and_the_step():
+    """The same image, in whatever batch, is mirrored in every other epoch of two steps."""
+    seen = []
+
+    def alternate(key, images, indices, step):
+        return alternating_flip(key, images, indices=indices, epoch=step // 2)
+
+    def augment(key, images):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x)), images, ordered=True)
+        return images
+
+    apply, params, stats = functional(Linear(nnx.Rngs(0)))
+    tx = ot.sgd(0.1)
+    step = make_train_step(apply, cross_entropy, tx, alternate=alternate, augment=augment)
+    state = create_state(params, stats, tx, jax.random.key(0))
+    (data,) = batches(1)
+    orders = np.random.default_rng(0).permutation(16).reshape(2, 8)
+    compiled = compile_step(step)
+    for index in (*orders, *orders[::-1]):
+        state, _ = compiled(state, data.take(jnp.asarray(index)))
+    jax.effects_barrier()
+    even, odd = np.concatenate(seen[:2]), np.concatenate([seen[3], seen[2]])
+    np.testing.assert_array_equal(odd, even[:, :, ::-1])
+    plain = np.asarray(data.images)[orders.ravel()]
+    mirrored = (even == plain[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert ((even == plain).all(axis=(1, 2, 3)) | mirrored).all()
+    assert 0 < mirrored.sum() < 16
+
+    with pytest.raises(ValueError, match="batch must have indices for alternate"):
+        step(state, data)
 
 
 def test_augmentation_is_the_same_on_a_mesh():

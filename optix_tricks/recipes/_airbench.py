@@ -1,0 +1,119 @@
+"""What the airbench recipes share: from their numbers to a job."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Key
+
+import optix_tricks as ot
+from optix_tricks.augment import (
+    alternating_flip,
+    cutout,
+    multi_crop_predict,
+    random_crop,
+)
+from optix_tricks.initializers import patch_whitening
+from optix_tricks.losses import cross_entropy
+from optix_tricks.recipes._airbench_network import Airbench
+from optix_tricks.recipes._contract import check_config
+from optix_tricks.schedules import lookahead_schedule
+from optix_tricks.training.averaged_statistics import (
+    lookahead_statistics,
+    on_slow_weights,
+)
+from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.epoch import steps_per_epoch, total_steps
+from optix_tricks.training.loop import Job
+from optix_tricks.training.precision import policy
+from optix_tricks.training.state import functional, normalize
+
+SYNC_PERIOD = 5  # steps between the synchronisations of the lookahead
+WHITENED = 5000  # images from which the first kernel comes
+
+groups = ot.label_by_path(
+    {
+        "^whitening/kernel": "frozen",
+        "^whitening/bias": "whitening",
+        "norm": "norms",
+        "^head": "head",
+        "": "filters",
+    }
+)
+
+
+def make_airbench_job(
+    config: Any,
+    dataset: Dataset,
+    tx: optax.GradientTransformation,
+    *,
+    lookahead: bool,
+    **of_network: Any,
+) -> Job:
+    """Whiten, flip in turns, crop, smooth the labels; test on six views.
+
+    Args:
+      config: of one of the recipes.
+      dataset: of images of at least 16x16 pixels.
+      tx: the recipe's chain, for float32 gradients of the mean loss.
+      lookahead: whether `tx` is one; the statistics then take part in it.
+      **of_network: arguments of `Airbench`.
+    """
+    check_config(config, dataset)
+    precision = policy(config.compute_dtype)
+    mean, std = dataset.channel_statistics()
+    grey = [round(255 * float(x)) for x in mean]
+    preprocess = normalize(jnp.asarray(mean), jnp.asarray(std))
+    first = jnp.asarray(dataset.train_images[:WHITENED])
+    model = Airbench(
+        dataset.num_classes,
+        whitening=jax.jit(lambda images: patch_whitening(preprocess(images)))(first),
+        dtype=precision.compute,
+        rngs=nnx.Rngs(config.seed),
+        **of_network,
+    )
+    apply, params, batch_stats = functional(model, preprocess=preprocess)
+    size = len(dataset.train_labels)
+    if lookahead:
+        steps = total_steps(config.epochs, size, config.batch_size)
+        apply, batch_stats = lookahead_statistics(
+            apply,
+            batch_stats,
+            sync_period=SYNC_PERIOD,
+            slow_step_size=lookahead_schedule(steps),
+        )
+    per_epoch = steps_per_epoch(size, config.batch_size)
+
+    def alternate(key: Array, images: Array, indices: Array, step: Array) -> Array:
+        return alternating_flip(key, images, indices=indices, epoch=step // per_epoch)
+
+    def augment(key: Key[Array, ""], images: Array) -> Array:
+        for_crop, for_cutout = jax.random.split(key)
+        images = random_crop(for_crop, images, padding=config.padding)
+        return cutout(for_cutout, images, size=config.cutout, fill=grey, whole=True)
+
+    def loss(logits: Array, labels: Array) -> Array:
+        return cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+
+    return Job(
+        apply=apply,
+        params=params,
+        batch_stats=batch_stats,
+        loss=loss,
+        tx=precision.optimizer(tx),
+        alternate=alternate if config.flip else None,
+        augment=augment,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        test_loss=cross_entropy,
+        test_views=multi_crop_predict if config.flip else None,
+        tested=on_slow_weights if lookahead else lambda state: state,
+    )
+
+
+def whitening_steps(config: Any, steps: int) -> int:
+    """For how many of a run's steps the bias of the whitening is trained."""
+    return config.whitening_bias_epochs * int(steps / config.epochs)
