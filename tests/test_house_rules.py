@@ -39,6 +39,7 @@ ALLOWED = {
     "flax": {"layers", "dynamics", "initializers", "training", "recipes", "studies"},
     "matfree": {"dynamics"},
     "tensorflow_datasets": {"training"},
+    "grain": {"training"},
     "sklearn": {"training"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
