@@ -16,6 +16,7 @@ from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from_norms
 from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
+from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.loop import Job
@@ -93,7 +94,7 @@ def _rows(
     steps = min(STEPS, left) if left > 0 else STEPS
     tx = _recording(job.tx)
     step = job._replace(tx=tx).step
-    one_step = jax.jit(lambda state, data, index: step(state, data.take(index)))
+    one_step = jit(lambda state, data, index: step(state, data.take(index)))
     measure = _make_measure(exact, data)
     nothing = jax.tree.map(jnp.zeros_like, state.params)
     unknown = jnp.full((), jnp.nan, jnp.float32)
@@ -156,7 +157,7 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
     """Return the function of a state that measures what is dear."""
     layers = kernels_in_order(job, data.images[:1])
 
-    @jax.jit
+    @jit
     def gradient(state: TrainState, data: Batch, number: Array) -> PyTree:
         """Of the loss, without penalty, of another batch than training will see next."""
         keys = step_keys(jax.random.fold_in(state.key, number), state.step)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_orders, make_evaluate
 from optix_tricks.training.loop import Job
@@ -119,7 +120,7 @@ def _compiled(
     tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     size = len(dataset.train_labels)
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jit, donate_argnums=0)
     def one_step(
         state: TrainState, rate: Array, data: Batch, index: Array
     ) -> tuple[TrainState, Array]:

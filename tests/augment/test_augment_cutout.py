@@ -89,7 +89,7 @@ def test_a_whole_square_lies_within_the_image_uniformly(size):
 
 
 def test_a_whole_square_that_does_not_fit_is_named():
-    with pytest.raises(ValueError, match="size must be at most the image's 7 .* got 8"):
+    with pytest.raises(ValueError, match=r"size must be at most the image's 7 .* got 8"):
         cutout(KEY, jnp.ones((1, 7, 9, 1)), size=8, whole=True)
 
 

@@ -14,6 +14,7 @@ from optix_tricks.dynamics import (
     observe_weight_norms,
     weight_norm_record,
 )
+from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import epoch_order, make_evaluate, steps_per_epoch
 from optix_tricks.training.loop import Job
@@ -62,7 +63,7 @@ def record_training(
     )
     step = job._replace(tx=tx).step
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jit, donate_argnums=0)
     def one_step(state: TrainState, data: Batch, index: Array) -> tuple[Any, ...]:
         state, metrics = step(state, data.take(index))
         return state, (metrics["loss"], state.opt_state.norms)
