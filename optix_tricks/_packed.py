@@ -1,9 +1,10 @@
 """Parameters in a few flat buffers: one long loop instead of a thousand short ones.
 
-A tree of many small arrays costs a dispatch for each of them. Packed, its arrays lie end
-to end in one buffer per dtype and mask group, and stay there from step to step: the
-model reads `unpack(packed)`, gradients are packed once, and the optimiser walks long
-buffers. Per-layer norms go by segment, so layer-wise rules keep their meaning.
+A tree of many small arrays costs a dispatch for each of them. Packed, they lie end to end
+in one buffer per dtype and mask group, and stay there from step to step: the model reads
+`unpack(packed)`, gradients are packed once, and the optimiser walks long buffers. What is
+long already has a buffer of its own, which costs nothing to pack and to unpack. Per-layer
+norms go by segment, so layer-wise rules keep their meaning.
 """
 
 import dataclasses
@@ -98,17 +99,19 @@ class Packed:
     layout: Layout = dataclasses.field(metadata={"static": True})
 
 
-def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
-    """Lay the arrays of `tree` end to end in one buffer per dtype and mask value.
+def pack(
+    tree: PyTree, *, mask: Mask | None = no_bias_or_norm, max_size: int = 2**16
+) -> Packed:
+    """Lay the small arrays of `tree` end to end in one buffer per dtype and mask value.
 
-    Helps with hundreds of small arrays; layer-wise rules (`lars`) on a few large layers
-    are faster as a tree. Masks and wrappers of Optax see the flat buffers: use the `mask`
-    of our transformations instead.
+    Helps with hundreds of small arrays. Masks and wrappers of Optax see the flat buffers:
+    use the `mask` of our transformations instead.
 
     Args:
       tree: arrays of any shapes and dtypes.
       mask: the mask that the transformations will use, so that no buffer holds both
         masked and unmasked leaves.
+      max_size: elements; larger arrays get a buffer of their own.
 
     Returns:
       A `Packed` with the elements of `tree`; one copy of the data.
@@ -125,17 +128,18 @@ def pack(tree: PyTree, *, mask: Mask | None = no_bias_or_norm) -> Packed:
     flags = resolve_mask(mask, jax.tree.unflatten(treedef, shapes))
     held = jax.tree.leaves(tree, is_leaf=is_none)
     flags = [flag for flag, x in zip(flags, held, strict=True) if x is not None]
-    groups = list(
-        dict.fromkeys((jnp.dtype(x.dtype), f) for x, f in zip(leaves, flags, strict=True))
-    )
+    alone = [i if x.size > max_size else None for i, x in enumerate(leaves)]
+    dtypes = [jnp.dtype(x.dtype) for x in leaves]
+    of_leaf = list(zip(dtypes, flags, alone, strict=True))
+    groups = {group: number for number, group in enumerate(dict.fromkeys(of_leaf))}
     ends = [0] * len(groups)
     segments: list[Any] = [None] * len(leaves)
     # By size: layers of one size lie together, and their norms are one reduction.
     for i in sorted(range(len(leaves)), key=lambda i: leaves[i].size):
-        buffer = groups.index((jnp.dtype(leaves[i].dtype), flags[i]))
+        buffer = groups[of_leaf[i]]
         segments[i] = Segment(tuple(leaves[i].shape), buffer, ends[buffer])
         ends[buffer] = segments[i].stop
-    layout = Layout(treedef, tuple(segments), tuple(dtype for dtype, _ in groups))
+    layout = Layout(treedef, tuple(segments), tuple(dtype for dtype, *_ in groups))
     return _fill(leaves, layout)
 
 
@@ -174,6 +178,16 @@ def unpack(packed: Packed) -> PyTree:
         packed.buffers[s.buffer][s.start : s.stop].reshape(s.shape)
         for s in packed.layout.segments
     )
+
+
+def unpacked(tree: PyTree) -> PyTree:
+    """Return the tree that was packed, or a tree that was not as it is."""
+    return unpack(tree) if isinstance(tree, Packed) else tree
+
+
+def packed_like(tree: PyTree, params: PyTree) -> PyTree:
+    """Return `tree` packed where `params` are, else as it is."""
+    return pack_like(tree, params) if isinstance(params, Packed) else tree
 
 
 class WholeLeaf(NamedTuple):

@@ -208,6 +208,21 @@ def test_there_is_one_buffer_for_each_dtype_and_mask_value(tree):
     ]
 
 
+def test_large_arrays_have_a_buffer_of_their_own():
+    tree = {"a": jnp.ones((3, 4)), "b": jnp.full((5, 5), 2.0), "c": jnp.zeros((2, 6))}
+    packed = ot.pack(tree, mask=None, max_size=12)
+    assert sorted(x.size for x in packed.buffers) == [24, 25]
+    chex.assert_trees_all_equal(ot.unpack(packed), tree)
+    doubled = jax.tree.map(lambda x: 2 * x, tree)
+    again = ot.pack_like(doubled, packed)
+    assert again.layout == packed.layout
+    chex.assert_trees_all_equal(ot.unpack(again), doubled)
+    tx = ot.lars(0.1, trust_coefficient=0.1, mask=None)
+    updates, _ = tx.update(again, tx.init(packed), packed)
+    by_tree, _ = tx.update(doubled, tx.init(tree), tree)
+    chex.assert_trees_all_close(ot.unpack(updates), by_tree, rtol=1e-6)
+
+
 def test_layers_of_one_size_lie_together():
     tree = {
         name: jnp.ones(size) for name, size in zip("abcde", [2, 3, 2, 3, 2], strict=True)

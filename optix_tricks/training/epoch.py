@@ -17,7 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Integer, Key, Num
 
 from optix_tricks._checks import check_count
+from optix_tricks._packed import unpacked
 from optix_tricks._tree import PyTree
+from optix_tricks.training.compiling import jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
 
@@ -105,9 +107,9 @@ def make_epoch(
     ) -> tuple[TrainState, Metrics]:
         return step(state, data.take(index))
 
-    one_step = jax.jit(gathered, donate_argnums=0)
+    one_step = jit(gathered, donate_argnums=0)
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jit, donate_argnums=0)
     def scanned(
         state: TrainState, data: Batch, order: Array
     ) -> tuple[TrainState, Series]:
@@ -196,7 +198,7 @@ def make_evaluate(
     """
     check_count("batch_size", batch_size, minimum=1)
 
-    @jax.jit
+    @jit
     def count(
         params: PyTree,
         batch_stats: PyTree,
@@ -205,7 +207,7 @@ def make_evaluate(
         counted: Float[Array, " batch"],
     ) -> tuple[Array, Array]:
         def predict(images: Array) -> Array:
-            return apply(params, batch_stats, images, train=False)[0]
+            return apply(unpacked(params), batch_stats, images, train=False)[0]
 
         logits = predict(images) if views is None else views(predict, images)
         hits = (jnp.argmax(logits, axis=-1) == labels) * counted

@@ -59,6 +59,7 @@ class Job(NamedTuple):
     penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
     alternate: Alternate | None = None  # of images, before `augment`
     tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
+    packed: bool = False  # parameters and optimiser state in a few buffers
 
     @property
     def step(self) -> Step:
@@ -119,7 +120,13 @@ def train(
         final = make_evaluate(
             job.apply, job.test_loss, batch_size=500, views=job.test_views
         )
-    state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
+    state = create_state(
+        job.params,
+        job.batch_stats,
+        job.tx,
+        jax.random.key(job.seed),
+        packed=job.packed,
+    )
     of_data = job.epochs, len(dataset.train_labels), job.batch_size
     steps = steps_per_epoch(*of_data[1:])
 

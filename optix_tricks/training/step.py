@@ -11,7 +11,9 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Integer, Key, Num
 
+from optix_tricks._packed import packed_like, unpacked
 from optix_tricks._tree import PyTree, global_norm
+from optix_tricks.training.compiling import jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.transforms import loss_scale, report
 
@@ -119,6 +121,7 @@ def make_train_step(
         scale = loss_scale(state.opt_state, default=1.0).astype(jnp.float32)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+            """Of a plain tree: the derivative of an unpacking would be a sum of pads."""
             logits, stats = apply(
                 params, state.batch_stats, images, train=True, key=keys.network
             )
@@ -131,13 +134,14 @@ def make_train_step(
             del grad_fn  # Optax's line searches want each extra argument to be taken.
             # The inner average, of equal trees, is there for the derivative: its
             # transpose averages the gradients over the devices.
-            return average(objective(average(params))[0])
+            return average(objective(average(unpacked(params)))[0])
 
         def grad_fn(params: PyTree) -> PyTree:
-            return average(jax.grad(objective, has_aux=True)(params)[0])
+            grads, _ = jax.grad(objective, has_aux=True)(unpacked(params))
+            return packed_like(average(grads), params)
 
         gradient = jax.value_and_grad(objective, has_aux=True)
-        (value, (logits, batch_stats)), grads = gradient(state.params)
+        (value, (logits, batch_stats)), grads = gradient(unpacked(state.params))
         correct = jnp.argmax(logits, axis=-1) == classes_of(labels)
         accuracy = jnp.mean(correct, dtype=jnp.float32)
         # Under pmap each device's gradient is that of the sum of all devices' losses,
@@ -145,6 +149,7 @@ def make_train_step(
         grads, value, accuracy, batch_stats = average(
             (grads, value, accuracy, batch_stats)
         )
+        grads = packed_like(grads, state.params)
         updates, opt_state = tx.update(
             grads,
             state.opt_state,
@@ -185,7 +190,7 @@ def classes_of(labels: Any) -> Array:
 
 def compile_step(step: Step) -> Step:
     """Compile for one device. The state is donated: use the one that comes back."""
-    return jax.jit(step, donate_argnums=0)
+    return jit(step, donate_argnums=0)
 
 
 def compile_step_on_mesh(
@@ -218,7 +223,7 @@ def compile_step_on_mesh(
 
     shardings = jax.tree.map(shard, state)
     over_batch = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    compiled = jax.jit(
+    compiled = jit(
         step,
         donate_argnums=0,
         in_shardings=(shardings, over_batch),

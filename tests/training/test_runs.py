@@ -76,15 +76,20 @@ def test_a_run_leaves_its_whole_record(tmp_path):
     assert state.step == 15
 
 
-@pytest.mark.parametrize(("stopped_after", "epochs"), [(1, 3), (2, 3), (1, 1.5)])
-def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stopped_after, epochs):
+@pytest.mark.parametrize(
+    ("stopped_after", "epochs", "packed"),
+    [(1, 3, False), (2, 3, False), (1, 1.5, False), (1, 3, True)],
+)
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stopped_after, epochs, packed):
     dataset = toy_dataset()
-    job = cifar10_resnet9.build(CONFIG, dataset)._replace(epochs=epochs)
+    job = cifar10_resnet9.build(CONFIG, dataset)._replace(epochs=epochs, packed=packed)
     with start(tmp_path / "whole") as run:
         whole, whole_result = train(job, dataset, run)
     assert whole_result.steps == whole.step == (8 if epochs == 1.5 else 15)
     job = cifar10_resnet9.build(CONFIG, dataset)
-    short = job._replace(epochs=stopped_after)  # the schedule is still of three epochs
+    short = job._replace(
+        epochs=stopped_after, packed=packed
+    )  # the schedule is still of three epochs
     with start(tmp_path / "broken") as run:
         train(short, dataset, run)
         # What a crash within the next epoch leaves behind.
@@ -96,7 +101,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stopped_after, epochs):
     again, recipe, fields = RunDirectory.reopen(tmp_path / "broken")
     assert recipe == "cifar10_resnet9"
     job = cifar10_resnet9.build(cifar10_resnet9.Config(**fields), dataset)
-    job = job._replace(epochs=epochs)
+    job = job._replace(epochs=epochs, packed=packed)
     with again:
         resumed, resumed_result = train(job, dataset, again, resume=True)
     whole, resumed = (

@@ -12,6 +12,7 @@ import optix_tricks as ot
 from optix_tricks.augment import alternating_flip, random_flip
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training import resnet
+from optix_tricks.training.epoch import make_evaluate
 from optix_tricks.training.state import TrainState, create_state, functional, normalize
 from optix_tricks.training.step import (
     Batch,
@@ -183,7 +184,7 @@ def test_augmentation_is_drawn_from_key_and_step_alone():
 
 
 def test_images_alternate_by_their_number_in_the_data_set_and_the_step():
-    """The same image, in whatever batch, is mirrored in every other epoch of two steps."""
+    """An image, in whatever batch, is mirrored in every other epoch of two steps."""
     seen = []
 
     def alternate(key, images, indices, step):
@@ -384,3 +385,52 @@ def test_lbfgs_with_its_line_search_trains_in_the_step():
         losses.append(float(metrics["loss"]))
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.3 * losses[0]
+
+
+class Deep(nnx.Module):
+    """Sixteen small arrays, some of them biases."""
+
+    def __init__(self, rngs):
+        self.layers = nnx.List([nnx.Linear(12, 12, rngs=rngs) for _ in range(7)])
+        self.head = nnx.Linear(12, 3, rngs=rngs)
+
+    def __call__(self, images, *, train):
+        x = images.reshape(len(images), -1)
+        for layer in self.layers:
+            x = nnx.relu(layer(x))
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        optax.chain(
+            ot.clip_by_global_norm(0.5),
+            ot.add_decayed_weights(0.1, mask=ot.no_bias_or_norm),
+            ot.sgd(0.1, momentum=0.9),
+        ),
+        ot.lars(1.0, weight_decay=0.1, trust_coefficient=0.1),
+        ot.sam(ot.adam(0.01)),
+    ],
+    ids=["clipped sgd", "lars", "sam"],
+)
+def test_packed_parameters_take_the_same_steps(tx):
+    """Masks and norms per layer included; the optimiser sees two buffers, not sixteen."""
+    apply, params, stats = functional(Deep(nnx.Rngs(0)))
+    step = jax.jit(make_train_step(apply, cross_entropy, tx))
+    key = jax.random.key(0)
+    plain = create_state(params, stats, tx, key)
+    packed = create_state(params, stats, tx, key, packed=True)
+    assert len(jax.tree.leaves(packed.params)) == 2
+    for batch in batches(3):
+        plain, of_plain = step(plain, batch)
+        packed, of_packed = step(packed, batch)
+        for name in ("loss", "gradient_norm", "update_norm", "parameter_norm"):
+            np.testing.assert_allclose(of_packed[name], of_plain[name], rtol=1e-5)
+    chex.assert_trees_all_close(
+        ot.unpack(packed.params), plain.params, rtol=1e-5, atol=1e-6
+    )
+    first = next(batches(1))
+    evaluate = make_evaluate(apply, cross_entropy, batch_size=8)
+    results = [evaluate(s.params, s.batch_stats, first) for s in (plain, packed)]
+    assert results[0].correct == results[1].correct
