@@ -1,98 +1,276 @@
-"""How long is one optimiser step, against Optax's, on a real network's parameters?
+"""How long is one optimiser step, against Optax's, a hand-written one's and PyTorch's?
 
 Update and apply in one compiled program, parameters and state donated, on ResNet-50's 161
-arrays (25.6 M), on 161 tiny ones, and on 500 of 4,096 elements. The packed form keeps its
-buffers from step to step; its gradients come packed.
+arrays (25.6 M), on 161 tiny ones, and on 2,000 of 4,096 elements:
 
-    python -m benchmarks.optimizer_step [--rounds 30]
+    optax    the same chain of Optax
+    hand     the equations in one `jax.tree.map`, without masks, reports or schedules
+    tree     ours, the drop-in form
+    packed   ours, parameters, state and gradients in a few buffers from step to step
+    foreach  PyTorch's optimiser with `foreach=True`
+    fused    PyTorch's optimiser with `fused=True`
+
+    python -m benchmarks.optimizer_step [--rounds 20] [--arrays NAME ..] [--smoke]
 """
 
 import argparse
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 import optix_tricks as ot
-from benchmarks.timing import compare, interleave, save
+from benchmarks.timing import compare, copy_bandwidth, interleave, save
 from optix_tricks.training.resnet import ResNet50
 
-PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-    "sgd-momentum": (
-        lambda: ot.sgd(0.1, momentum=0.9),
-        lambda: optax.sgd(0.1, momentum=0.9),
+RATE, DECAY, CLIP = 1e-3, 1e-4, 1.0
+
+
+def hand_sgd(w: Any, g: Any, s: Any, t: Any, scale: Any = 1.0, decay: float = 0.0) -> Any:
+    v = 0.9 * s[0] + scale * g + decay * w
+    return w - RATE * v, (v,)
+
+
+def hand_adam(
+    w: Any, g: Any, s: Any, t: Any, scale: Any = 1.0, decay: float = 0.0
+) -> Any:
+    g = scale * g
+    mu, nu = 0.9 * s[0] + 0.1 * g, 0.999 * s[1] + 0.001 * g * g
+    root = jnp.sqrt(nu / (1 - 0.999**t)) + 1e-8
+    return w - RATE * (mu / (1 - 0.9**t) / root + decay * w), (mu, nu)
+
+
+def hand_lars(
+    w: Any, g: Any, s: Any, t: Any, scale: Any = 1.0, decay: float = 0.0
+) -> Any:
+    g = g + DECAY * w
+    norm, of_g = jnp.linalg.norm(w.ravel()), jnp.linalg.norm(g.ravel())
+    v = 0.9 * s[0] + RATE * 0.001 * norm / of_g * g
+    return w - v, (v,)
+
+
+class Case(NamedTuple):
+    """One optimiser, five times."""
+
+    ours: Callable[[], Any]
+    optax: Callable[[], Any]
+    hand: Callable[..., Any]
+    slots: int
+    passes: int  # over arrays of the parameters' size, read or written, at the least
+    clip: bool = False
+    decay: float = 0.0
+    torch: str | None = None
+    torch_options: dict[str, Any] = {}  # noqa: RUF012
+
+
+CASES = {
+    "sgd-momentum": Case(
+        lambda: ot.sgd(RATE, momentum=0.9),
+        lambda: optax.sgd(RATE, momentum=0.9),
+        *(hand_sgd, 1, 5),
+        torch="SGD",
+        torch_options={"momentum": 0.9},
     ),
-    "adam": (lambda: ot.adam(1e-3), lambda: optax.adam(1e-3)),
-    "clip+adamw": (
-        lambda: optax.chain(ot.clip_by_global_norm(1.0), ot.adamw(1e-3)),
-        lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)),
+    "adam": Case(
+        lambda: ot.adam(RATE), lambda: optax.adam(RATE), hand_adam, 2, 7, torch="Adam"
     ),
-    "lars": (
-        lambda: ot.lars(0.1, weight_decay=1e-4, mask=None),
-        lambda: optax.lars(0.1, weight_decay=1e-4),
+    "clip+adamw": Case(
+        lambda: optax.chain(ot.clip_by_global_norm(CLIP), ot.adamw(RATE)),
+        lambda: optax.chain(optax.clip_by_global_norm(CLIP), optax.adamw(RATE)),
+        *(hand_adam, 2, 8),
+        clip=True,
+        decay=DECAY,
+        torch="AdamW",
+        torch_options={"weight_decay": DECAY},
+    ),
+    "clip+decay+sgd": Case(
+        lambda: optax.chain(
+            ot.clip_by_global_norm(CLIP),
+            ot.add_decayed_weights(DECAY),
+            ot.sgd(RATE, momentum=0.9),
+        ),
+        lambda: optax.chain(
+            optax.clip_by_global_norm(CLIP),
+            optax.add_decayed_weights(DECAY),
+            optax.sgd(RATE, momentum=0.9),
+        ),
+        *(hand_sgd, 1, 6),
+        clip=True,
+        decay=DECAY,
+        torch="SGD",
+        torch_options={"momentum": 0.9, "weight_decay": DECAY},
+    ),
+    "lars": Case(
+        lambda: ot.lars(RATE, weight_decay=DECAY, mask=None),
+        lambda: optax.lars(RATE, weight_decay=DECAY),
+        *(hand_lars, 1, 7),
     ),
 }
 
 
-def trees() -> dict[str, Any]:
+def trees(*, smoke: bool) -> dict[str, Any]:
     """The three sets of arrays."""
     model = nnx.eval_shape(lambda: ResNet50(1000, rngs=nnx.Rngs(0)))
     shapes = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     key = jax.random.key(0)
+    tiny = {str(i): jax.random.normal(key, (8 + i % 7, 16)) for i in range(161)}
+    if smoke:
+        return {"161 tiny": tiny}
     return {
         "resnet50": jax.tree.map(lambda x: jax.random.normal(key, x.shape), shapes),
-        "161 tiny": {str(i): jax.random.normal(key, (8 + i % 7, 16)) for i in range(161)},
-        "500 x 4096": {str(i): jax.random.normal(key, (64, 64)) for i in range(500)},
+        "161 tiny": tiny,
+        "2000 x 4096": {str(i): jax.random.normal(key, (64, 64)) for i in range(2000)},
     }
 
 
-def stepper(tx: Any, params: Any, grads: Any) -> Callable[[], Any]:
-    """A call that makes one step and keeps what it donates."""
+class Compiled(NamedTuple):
+    """A call that makes one step and keeps what it donates, and what it took to make."""
+
+    call: Callable[[], Any]
+    facts: dict[str, float]
+
+
+def compiled(step: Callable[..., Any], params: Any, state: Any, grads: Any) -> Compiled:
+    """Compile `step(params, state, grads) -> (params, state)`."""
+    held = [jax.tree.map(jnp.copy, params), state]
+    start = time.perf_counter()
+    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(*held, grads)
+    traced = time.perf_counter()
+    program = lowered.compile()
+    done = time.perf_counter()
+
+    def call() -> Any:
+        held[:] = program(*held, grads)
+        return held[0]
+
+    facts = {
+        "trace_s": traced - start,
+        "compile_s": done - traced,
+        "instructions": program.as_text().count(" = "),
+        "state_bytes": sum(x.nbytes for x in jax.tree.leaves(state)),
+    }
+    return Compiled(call, facts)
+
+
+def transformed(tx: Any, params: Any, grads: Any) -> Compiled:
+    """Of an Optax transformation."""
 
     def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    compiled = jax.jit(step, donate_argnums=(0, 1))
-    held = [jax.tree.map(jnp.copy, params), tx.init(params)]
+    return compiled(step, params, tx.init(params), grads)
+
+
+def by_hand(case: Case, params: Any, grads: Any) -> Compiled:
+    """Of the equations."""
+
+    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
+        t, slots = state[0] + 1, state[1:]
+        scale = 1.0
+        if case.clip:
+            squares = [jnp.sum(g * g) for g in jax.tree.leaves(grads)]
+            scale = jnp.minimum(1.0, CLIP / jnp.sqrt(sum(squares)))
+        results = jax.tree.map(
+            lambda w, g, *s: case.hand(w, g, s, t, scale, case.decay),
+            *(params, grads, *slots),
+        )
+        pairs = jax.tree.structure((0, (0,) * case.slots))
+        params, slots = jax.tree.transpose(jax.tree.structure(params), pairs, results)
+        return params, (t, *slots)
+
+    slots = [jax.tree.map(jnp.zeros_like, params) for _ in range(case.slots)]
+    return compiled(step, params, (jnp.float32(0), *slots), grads)
+
+
+def of_torch(case: Case, form: str, params: Any, grads: Any) -> Compiled:
+    """Of PyTorch's optimiser of that name, on the same kind of device."""
+    import torch
+
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    held = []
+    for w, g in zip(jax.tree.leaves(params), jax.tree.leaves(grads), strict=True):
+        tensor = torch.from_numpy(np.array(w)).to(device).requires_grad_()
+        tensor.grad = torch.from_numpy(np.array(g)).to(device)
+        held.append(tensor)
+    make = getattr(torch.optim, case.torch or "")
+    optimizer = make(held, lr=RATE, **{form: True}, **case.torch_options)
 
     def call() -> Any:
-        held[:] = compiled(held[0], held[1], grads)
-        return held[0]
+        if case.clip:
+            torch.nn.utils.clip_grad_norm_(held, CLIP, foreach=True)
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
-    return call
+    start = time.perf_counter()
+    call()
+    return Compiled(call, {"trace_s": 0.0, "compile_s": time.perf_counter() - start})
+
+
+def candidates(case: Case, params: Any, grads: Any) -> dict[str, Compiled]:
+    """All forms of one optimiser on one set of arrays."""
+    packed = ot.pack(params)
+    forms = {
+        "optax": transformed(case.optax(), params, grads),
+        "hand": by_hand(case, params, grads),
+        "tree": transformed(case.ours(), params, grads),
+        "packed": transformed(case.ours(), packed, ot.pack_like(grads, packed)),
+    }
+    if case.torch and has_torch():
+        forms |= {f: of_torch(case, f, params, grads) for f in ("foreach", "fused")}
+    return forms
+
+
+def has_torch() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
-    rows = []
-    print(
-        f"{'arrays':12} {'optimiser':14} {'form':7} {'ours ms':>8} {'optax ms':>9}  ratio"
-    )
-    for tree, params in trees().items():
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--arrays", nargs="+")
+    parser.add_argument("--smoke", action="store_true", help="tiny arrays, few rounds")
+    given = parser.parse_args()
+    rounds = 3 if given.smoke else given.rounds
+    rows: list[dict[str, Any]] = []
+    head = ("arrays", "optimiser", "form", "ms", "of Optax", "trace s", "compile s")
+    print("{:12} {:15} {:8} {:>8} {:>19} {:>8} {:>10} bandwidth".format(*head))
+    for arrays, params in trees(smoke=given.smoke).items():
+        if given.arrays and arrays not in given.arrays:
+            continue
         grads = jax.tree.map(lambda x: 1e-3 * x, params)
-        packed = ot.pack(params)
-        for name, (ours, theirs) in PAIRS.items():
-            calls = {
-                "optax": stepper(theirs(), params, grads),
-                "tree": stepper(ours(), params, grads),
-                "packed": stepper(ours(), packed, ot.pack_like(grads, packed)),
-            }
+        size = sum(x.nbytes for x in jax.tree.leaves(params))
+        for name, case in CASES.items():
+            forms = candidates(case, params, grads)
+            calls = {form: made.call for form, made in forms.items()}
+            calls["copy"], moved = copy_bandwidth(size)
             seconds = interleave(calls, rounds=rounds)
-            for form in ("tree", "packed"):
-                row = compare(seconds[form], seconds["optax"])
-                rows.append({"arrays": tree, "optimiser": name, "form": form} | row)
+            copied = moved / np.median(seconds.pop("copy"))
+            for form, times in seconds.items():
+                row = {"arrays": arrays, "optimiser": name, "form": form}
+                row |= compare(times, seconds["optax"]) | forms[form].facts
+                row["copy_bandwidth_share"] = (
+                    case.passes * size / np.median(times) / copied
+                )
+                rows.append(row)
                 print(
-                    f"{tree:12} {name:14} {form:7} {row['ours_ms']:8.2f} "
-                    f"{row['theirs_ms']:9.2f}  {row['ratio']:.2f} "
-                    f"[{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]",
+                    f"{arrays:12} {name:15} {form:8} {row['ours_ms']:8.2f} "
+                    f"{row['ratio']:5.2f} [{row['ratio_low']:.2f}, "
+                    f"{row['ratio_high']:.2f}] {row['trace_s']:8.2f} "
+                    f"{row['compile_s']:10.2f} {row['copy_bandwidth_share']:8.0%}",
                     flush=True,
                 )
+            del forms, calls
     print(f"wrote {save('optimizer_step', rows)}")
 
 

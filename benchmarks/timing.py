@@ -10,22 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def interleave(
-    candidates: dict[str, Callable[[], Any]], *, rounds: int = 30, warmup: int = 3
+    candidates: dict[str, Callable[[], Any]],
+    *,
+    rounds: int = 30,
+    warmup: int = 3,
+    pause: float = 0.002,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, the candidates taking turns within every round."""
+    """Seconds of each call, the candidates taking turns within every round.
+
+    Before each call there is a pause: the threads of one library wait for work at full
+    speed for a while, and would slow down the next.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for i in range(warmup + rounds):
         for name, call in candidates.items():
+            time.sleep(pause)
             start = time.perf_counter()
             jax.block_until_ready(call())
             if i >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def copy_bandwidth(size: int) -> tuple[Callable[[], Any], int]:
+    """Return a call that adds one to a donated array in place, and the bytes it moves."""
+    held = [jnp.zeros(max(size // 4, 1), jnp.float32)]
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def call() -> Any:
+        held[0] = add(held[0])
+        return held[0]
+
+    return call, 2 * held[0].nbytes
 
 
 def compare(ours: list[float], theirs: list[float]) -> dict[str, float]:
