@@ -12,7 +12,7 @@ NEWER := $(firstword $(foreach v,3.13 3.12,$(shell \
 	command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && command -v python$(v) \
 	|| ls -d $(HOME)/.pyenv/versions/$(v).*/bin/python 2>/dev/null | tail -n 1)))
 
-.PHONY: train test test-all test-newer lint types docs bench clean
+.PHONY: train test test-all test-newer lint types docs bench vendor clean
 
 train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
@@ -48,6 +48,11 @@ docs: $(VENV)/installed-docs
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.optimizer_step
 	$(BIN)/python -m benchmarks.readme_table
+
+# Pure Python packages for a machine that has jax, flax and optax and reaches no registry.
+vendor: $(VENV)/bin/python
+	$(PIP) --upgrade --no-deps --target .vendor \
+		jaxtyping wadler-lindig matfree tensorboardX packaging protobuf
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -239,7 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--arrays", nargs="+")
-    parser.add_argument("--smoke", action="store_true", help="tiny arrays, few rounds")
+    parser.add_argument("--smoke", action="store_true", help="tiny; writes nothing")
     given = parser.parse_args()
     rounds = 3 if given.smoke else given.rounds
     rows: list[dict[str, Any]] = []
@@ -271,7 +271,8 @@ def main() -> None:
                     flush=True,
                 )
             del forms, calls
-    print(f"wrote {save('optimizer_step', rows)}")
+    if not given.smoke:
+        print(f"wrote {save('optimizer_step', rows)}")
 
 
 if __name__ == "__main__":

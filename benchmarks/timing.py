@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optix_tricks import __version__
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -71,7 +73,8 @@ def save(name: str, rows: list[dict[str, Any]]) -> Path:
         "device": jax.devices()[0].device_kind,
         "platform": jax.default_backend(),
         "python": platform.python_version(),
-        **{p: metadata.version(p) for p in ("jax", "jaxlib", "optax", "optix_tricks")},
+        **{p: metadata.version(p) for p in ("jax", "jaxlib", "optax")},
+        "optix_tricks": __version__,
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)

@@ -1,0 +1,213 @@
+"""How long does CIFAR-10 take to 94 or 96 %? The airbench recipes, a run at a time.
+
+In the timer, as in the source: the whitening of the first 5,000 images, all orders,
+augmentation and steps, and the test on six views. Not in it: reading the data and its way
+to the device, initial weights, compilation, and one whole run on random labels, which
+warms everything up. Runs differ in their seed alone; none is left out. With `--peer` also
+a step of the same network in PyTorch, on the same device, taking turns with ours.
+
+    python -m benchmarks.airbench --recipe cifar10_airbench94 --runs 5
+    python -m benchmarks.airbench --width 16 --peer --runs 0    # steps alone
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import cifar10
+from benchmarks.timing import compare, interleave, save
+from optix_tricks.initializers import patch_whitening
+from optix_tricks.recipes import RECIPES
+from optix_tricks.training.compiling import jit
+from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.epoch import epoch_orders, make_epoch
+from optix_tricks.training.loop import Job
+from optix_tricks.training.state import TrainState, create_state, normalize
+from optix_tricks.training.step import Batch
+
+TEST_BATCH = 2000
+
+
+def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float, int]]:
+    """Return `run(params, batch_stats, data, seed) -> (seconds, correct)`."""
+    mean, std = (jnp.asarray(x) for x in dataset.channel_statistics())
+    size = len(dataset.train_labels)
+    tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    epoch = make_epoch(job.step, mode=mode)
+
+    @jit
+    def begin(params: Any, stats: Any, images: Any, key: Any) -> tuple[TrainState, Any]:
+        kernel = patch_whitening(normalize(mean, std)(images))
+        whitening = params["whitening"] | {"kernel": kernel}
+        state = create_state(params | {"whitening": whitening}, stats, job.tx, key)
+        orders = epoch_orders(key, job.epochs, size, job.batch_size)
+        return state, jnp.concatenate(list(orders))
+
+    @jit
+    def correct(state: TrainState, images: Any, labels: Any) -> Any:
+        shown = job.tested(state)
+
+        def predict(images: Any) -> Any:
+            return job.apply(shown.params, shown.batch_stats, images, train=False)[0]
+
+        logits = (
+            predict(images) if job.test_views is None else job.test_views(predict, images)
+        )
+        return jnp.sum(jnp.argmax(logits, axis=-1) == labels)
+
+    def run(params: Any, stats: Any, data: Batch, seed: int) -> tuple[float, int]:
+        jax.block_until_ready((params, stats))
+        start = time.perf_counter()
+        state, order = begin(params, stats, data.images[:5000], jax.random.key(seed))
+        state, _ = epoch(state, data, order)
+        hits = [
+            correct(
+                state, tests.images[i : i + TEST_BATCH], tests.labels[i : i + TEST_BATCH]
+            )
+            for i in range(0, len(dataset.test_labels), TEST_BATCH)
+        ]
+        hits = jax.block_until_ready(hits)
+        return time.perf_counter() - start, int(sum(map(int, hits)))
+
+    return run
+
+
+def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: int) -> Any:
+    """Train `runs` times after a warm-up; a row of the results."""
+    job = recipe.build(config, dataset)
+    run = make_run(job, dataset, mode)
+    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+    random = np.random.default_rng(0).integers(0, 10, len(data.labels)).astype(np.int32)
+    start = time.perf_counter()
+    run(job.params, job.batch_stats, data._replace(labels=jnp.asarray(random)), 0)
+    warm_up = time.perf_counter() - start
+    print(f"warmed up in {warm_up:.1f} s", flush=True)
+    seconds, accuracies = [], []
+    for seed in range(1, runs + 1):
+        fresh = recipe.build(dataclasses.replace(config, seed=seed), dataset)
+        took, hits = run(fresh.params, fresh.batch_stats, data, seed)
+        seconds.append(took)
+        accuracies.append(hits / len(dataset.test_labels))
+        print(f"run {seed}: {took:.3f} s, {accuracies[-1]:.2%}", flush=True)
+    error = statistics.stdev(accuracies) / len(accuracies) ** 0.5 if runs > 1 else None
+    return {
+        "kind": "run",
+        "mode": mode,
+        "runs": runs,
+        "warm_up_s": warm_up,
+        "mean_s": statistics.mean(seconds),
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "accuracy": statistics.mean(accuracies),
+        "accuracy_error": error,
+        "accuracies": accuracies,
+        "seconds": seconds,
+    }
+
+
+def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> Any:
+    """A step of ours and of PyTorch's, forward, backward and update; images/s."""
+    import torch
+
+    from benchmarks import torch_airbench
+
+    job = recipe.build(config, dataset)._replace(alternate=None, augment=None)
+    batch = config.batch_size
+    few = Batch(
+        jnp.asarray(dataset.train_images[:batch]),
+        jnp.asarray(dataset.train_labels[:batch]),
+    )
+    held = [create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))]
+    step = jit(job.step, donate_argnums=0)
+
+    def ours() -> Any:
+        held[0], metrics = step(held[0], few)
+        return metrics
+
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    images = torch.randn(batch, 3, 32, 32, device=device)
+    labels = torch.from_numpy(np.array(dataset.train_labels[:batch])).long().to(device)
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    network = torch_airbench.network(config.width, device)
+    if device == "cuda":
+        network.compile(mode="max-autotune")
+    stepped = torch_airbench.stepper(
+        network, images, labels, dtype=half.get(config.compute_dtype)
+    )
+
+    def theirs() -> None:
+        stepped()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    seconds = interleave({"ours": ours, "torch": theirs}, rounds=rounds)
+    row = compare(seconds["ours"], seconds["torch"])
+    print(
+        f"step of {batch}: ours {1e3 * batch / row['ours_ms']:,.0f} images/s, PyTorch "
+        f"{1e3 * batch / row['theirs_ms']:,.0f}; time ratio {row['ratio']:.2f} "
+        f"[{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]",
+        flush=True,
+    )
+    return {"kind": "step", "torch": torch.__version__} | row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="cifar10_airbench94")
+    parser.add_argument("--data", help="see benchmarks/cifar10.py")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--modes", nargs="+", default=["auto"])
+    parser.add_argument("--peer", action="store_true", help="PyTorch's step, too")
+    parser.add_argument("--rounds", type=int, default=10, help="of steps")
+    parser.add_argument("--step-batch", type=int, help="images of a timed step")
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--dtype", default=None)
+    parser.add_argument("--name", default="airbench", help="of the file of results")
+    parser.add_argument("--smoke", action="store_true", help="tiny; writes nothing")
+    given = parser.parse_args()
+    if given.smoke:
+        tiny = {"data": "generated", "width": 4, "epochs": 1.0, "batch_size": 256}
+        vars(given).update(tiny, runs=2, rounds=3)
+    recipe = RECIPES[given.recipe]
+    default = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    wanted = {name: getattr(given, name) for name in ("width", "epochs", "batch_size")}
+    config = recipe.Config(
+        compute_dtype=given.dtype or default,
+        **{name: value for name, value in wanted.items() if value is not None},
+    )
+    dataset = cifar10.load(given.data)
+    rows = []
+    if given.peer:
+        small = dataclasses.replace(
+            config, batch_size=given.step_batch or config.batch_size
+        )
+        rows.append(measure_steps(recipe, small, dataset, given.rounds))
+    if given.runs:
+        for mode in given.modes:
+            row = measure_runs(recipe, config, dataset, mode, given.runs)
+            error = row["accuracy_error"]
+            print(
+                f"{given.recipe} {mode}: {row['mean_s']:.3f} s mean, {row['min_s']:.3f} "
+                f"least; {row['accuracy']:.2%}"
+                + (f" +- {error:.2%}" if error is not None else "")
+                + f" over {given.runs} runs",
+                flush=True,
+            )
+            rows.append(row)
+    common = {"recipe": given.recipe, "data": dataset.name}
+    rows = [common | dataclasses.asdict(config) | row for row in rows]
+    if not given.smoke:
+        print(f"wrote {save(given.name, rows)}")
+
+
+if __name__ == "__main__":
+    main()
