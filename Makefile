@@ -45,8 +45,16 @@ types: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.optimizer_step
+	$(BIN)/python -m benchmarks.airbench --peer --runs 0 --data generated --step-batch 128
+	$(BIN)/python -m benchmarks.airbench --peer --runs 0 --data generated --step-batch 512 \
+		--width 16 --name airbench94_narrow
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.growth_figure
 	$(BIN)/python -m benchmarks.readme_table
 
 # Pure Python packages for a machine that has jax, flax and optax and reaches no registry.
@@ -65,6 +73,10 @@ $(VENV)/installed: $(VENV)/bin/python $(PACKAGE)
 $(VENV)/installed-test: $(VENV)/bin/python $(PACKAGE)
 	@echo "installing optix_tricks[test] into $(VENV)"
 	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: $(VENV)/bin/python $(PACKAGE)
+	$(PIP) --editable '.[bench]'
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-docs: $(VENV)/bin/python $(PACKAGE)

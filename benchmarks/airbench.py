@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--dtype", default=None)
-    parser.add_argument("--name", default="airbench", help="of the file of results")
+    parser.add_argument("--name", default="airbench94", help="of the file of results")
     parser.add_argument("--smoke", action="store_true", help="tiny; writes nothing")
     given = parser.parse_args()
     if given.smoke:

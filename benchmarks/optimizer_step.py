@@ -7,6 +7,7 @@ arrays (25.6 M), on 161 tiny ones, and on 2,000 of 4,096 elements:
     hand     the equations in one `jax.tree.map`, without masks, reports or schedules
     tree     ours, the drop-in form
     packed   ours, parameters, state and gradients in a few buffers from step to step
+    int8     ours as a tree, the moments in bytes
     foreach  PyTorch's optimiser with `foreach=True`
     fused    PyTorch's optimiser with `fused=True`
 
@@ -222,6 +223,8 @@ def candidates(case: Case, params: Any, grads: Any) -> dict[str, Compiled]:
         "tree": transformed(case.ours(), params, grads),
         "packed": transformed(case.ours(), packed, ot.pack_like(grads, packed)),
     }
+    if case.slots == 2 and not case.clip:
+        forms["int8"] = transformed(ot.adam(RATE, state_dtype="int8"), params, grads)
     if case.torch and has_torch():
         forms |= {f: of_torch(case, f, params, grads) for f in ("foreach", "fused")}
     return forms

@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md and the pages on diagnostics.
+"""Write the measured tables into README.md and the pages on speed and diagnostics.
 
 python -m benchmarks.readme_table
 """
@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed_tables import TABLES
 from benchmarks.timing import RESULTS
 
 ROOT = Path(__file__).parents[1]
@@ -16,34 +17,9 @@ DOCS = ROOT / "docs"
 PAGES = (
     ROOT / "README.md",
     DOCS / "diagnostics.md",
+    DOCS / "speed.md",
     DOCS / "diagnostics" / "weight-norms.md",
 )
-
-
-def table(name: str) -> str:
-    """The table of one benchmark, for every platform it was run on."""
-    parts = []
-    for path in sorted(RESULTS.glob(f"{name}_*.json")):
-        result = json.loads(path.read_text())
-        parts.append(
-            f"{result['platform'].upper()} ({result['device']}), jax {result['jax']}, "
-            f"{result['rows'][0]['rounds']} rounds:\n\n"
-            "| arrays | optimiser | Optax, ms | tree, ms | ratio | packed, ms | ratio |\n"
-            "|---|---|---|---|---|---|---|\n"
-        )
-        rows = {(r["arrays"], r["optimiser"], r["form"]): r for r in result["rows"]}
-        for arrays, optimiser in dict.fromkeys((a, o) for a, o, _ in rows):
-            tree, packed = (rows[arrays, optimiser, f] for f in ("tree", "packed"))
-            cells = [
-                f"{r['ours_ms']:.2f} | {r['ratio']:.2f} "
-                f"[{r['ratio_low']:.2f}, {r['ratio_high']:.2f}]"
-                for r in (tree, packed)
-            ]
-            parts.append(
-                f"| {arrays} | {optimiser} | {tree['theirs_ms']:.2f} | "
-                f"{' | '.join(cells)} |\n"
-            )
-    return "".join(parts)
 
 
 def cost_table() -> str:
@@ -159,7 +135,7 @@ def filled(text: str) -> str:
     )
     text = re.sub(
         r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
-        lambda m: m[1] + table(m[2]) + m[3],
+        lambda m: m[1] + TABLES[m[2]]() + m[3],
         text,
         flags=re.DOTALL,
     )

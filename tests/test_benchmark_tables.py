@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import readme_table
+from benchmarks import readme_table, speed_tables
 
 ROW = {
     "diagnostic": "trace",
@@ -79,3 +79,40 @@ def test_weight_norms_are_filled_in_part_by_part(tmp_path, monkeypatch):
     assert "| network, rate | 0.1 | 1 |\n" in text
     assert "| a | 55.0 | 70.0 |\n" in text
     assert readme_table.filled(text) == text
+
+
+TIMES = {"ours_ms": 2.0, "ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.8, "rounds": 9}
+STEP = TIMES | {
+    "arrays": "tiny",
+    "optimiser": "adam",
+    "trace_s": 0.5,
+    "compile_s": 1.5,
+    "copy_bandwidth_share": 0.75,
+}
+
+
+def test_optimiser_steps_are_told_form_by_form(tmp_path, monkeypatch):
+    rows = [STEP | {"form": "optax", "ours_ms": 4.0, "instructions": 70}]
+    rows += [STEP | {"form": form, "instructions": 7} for form in ("tree", "packed")]
+    rows += [STEP | {"form": "fused"}]
+    result = {"platform": "cpu", "device": "cpu", "jax": "0.10", "rows": rows}
+    (tmp_path / "optimizer_step_cpu.json").write_text(json.dumps(result))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    text = readme_table.filled("<!-- table: optimizer_step -->\n<!-- end -->")
+    ratio = "0.50 [0.40, 0.80]"
+    assert f"| tiny | adam | 4.00 | {ratio} | {ratio} | {ratio} |\n" in text
+    text = readme_table.filled("<!-- table: optimizer_step_full -->\n<!-- end -->")
+    assert f"| tiny | adam | tree | 2.00 | {ratio} | 0.50 + 1.50 | 7 | 75% |\n" in text
+    assert f"| tiny | adam | fused | 2.00 | {ratio} |  |  | 75% |\n" in text
+
+
+def test_images_a_second_are_those_of_a_step(tmp_path, monkeypatch):
+    row = TIMES | {"kind": "step", "width": 16, "batch_size": 512, "theirs_ms": 4.0}
+    result = {"platform": "cpu", "device": "cpu", "jax": "0.10", "rows": [row]}
+    (tmp_path / "airbench94_cpu.json").write_text(json.dumps(result))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    text = speed_tables.airbench_step()
+    assert (
+        "| CPU (cpu), jax 0.10 | 16 | 512 | 256,000 | 128,000 | 2.00 [1.25, 2.50] |"
+        in (text)
+    )

@@ -28,6 +28,7 @@ PAGES = [
     "docs/how-to-choose.md",
     "docs/numerics.md",
     "docs/porting.md",
+    "docs/speed.md",
     "docs/cards/precision.md",
     "docs/diagnostics/diagnosis.md",
     "docs/diagnostics/learning-rate.md",

@@ -8,6 +8,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from optix_tricks.cli._compilation_cache import keep_compiled_programs
 from optix_tricks.cli._diagnose import diagnose
 from optix_tricks.cli._lr_find import lr_find
 from optix_tricks.cli._options import UsageError, like
@@ -51,6 +52,7 @@ def _dispatch(argv: list[str]) -> None:
     if command in ("--help", "-h"):
         print(USAGE, end="")
     elif command in COMMANDS:
+        keep_compiled_programs()
         COMMANDS[command](arguments)
     else:
         *others, last = COMMANDS
