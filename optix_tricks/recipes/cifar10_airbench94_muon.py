@@ -39,7 +39,7 @@ class Config:
     """where TFDS looks; its own default if not given"""
     width: int = 64
     """channels of the first group; the others have four times as many"""
-    epochs: float = 8.0
+    epochs: int | float = 8.0
     batch_size: int = 2000
     learning_rate: float = 0.24
     """of kernels of convolutions, at first; all rates fall in a line to zero"""

@@ -31,7 +31,7 @@ class Config(cifar10_airbench94.Config):
 
     width: int = 128
     """channels of the first group; the others have three and four times as many"""
-    epochs: float = 37.0
+    epochs: int | float = 37.0
     learning_rate: float = 9.0
     """at the peak, for 1024 examples, whatever the momentum"""
     warmup_fraction: float = 0.1
