@@ -79,7 +79,8 @@ def test_mixed_labels_are_trained_on_and_counted_by_their_largest_class():
 
     state, metrics = one_step(Net(nnx.Rngs(0)), ot.sgd(0.5), batch, mix=mix)
 
-    images, a, b, lam = mixup(step_keys(key(), 0).mix, *batch, alpha=1.0)
+    mixing = step_keys(key(), 0).mix
+    images, a, b, lam = mixup(mixing, batch.images, batch.labels, alpha=1.0)
     apply, params, stats = functional(Net(nnx.Rngs(0)))
 
     def loss(params):
