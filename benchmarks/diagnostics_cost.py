@@ -24,7 +24,7 @@ from benchmarks.networks import Network, mlp, resnet9
 from benchmarks.timing import compare, interleave, save
 from optix_tricks import dynamics
 from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training.step import Batch
 
 WINDOW = 16
 NEVER = 1 << 30
@@ -99,7 +99,7 @@ def in_the_step(network: Network, rounds: int) -> list[dict[str, Any]]:
         return create_state(job.params, job.batch_stats, tx, jax.random.key(0))
 
     def step_of(tx: Any) -> Callable:
-        return make_train_step(job.apply, job.loss, tx, augment=job.augment)
+        return job._replace(tx=tx).step
 
     calls = {
         "bare": window(with_loss_alone(step_of(job.tx)), state_of(job.tx), batch, WINDOW),
@@ -218,9 +218,7 @@ def beside_the_step(network: Network, rounds: int) -> list[dict[str, Any]]:
     """What is called now and then."""
     job, batch = network.job, network.batch
     state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))
-    step = with_loss_alone(
-        make_train_step(job.apply, job.loss, job.tx, augment=job.augment)
-    )
+    step = with_loss_alone(job.step)
     rows = []
     for name, measure in calls_of(network).items():
         alone = functools.partial(measure, job.params)

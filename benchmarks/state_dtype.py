@@ -31,7 +31,7 @@ from optix_tricks.training.epoch import (
     steps_per_epoch,
 )
 from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training.step import Batch
 
 DTYPES = ("float32", "bfloat16", "int8")
 
@@ -54,7 +54,7 @@ def run(config: cifar10_resnet9.Config, dataset: Dataset, dtype: str) -> dict[st
     size = len(dataset.train_labels)
     tx = adamw(config, config.epochs * steps_per_epoch(size, config.batch_size), dtype)
     state = create_state(job.params, job.batch_stats, tx, jax.random.key(config.seed))
-    epoch = make_epoch(make_train_step(job.apply, job.loss, tx, augment=job.augment))
+    epoch = make_epoch(job._replace(tx=tx).step)
     data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
     start = time.perf_counter()
     for number in range(config.epochs):

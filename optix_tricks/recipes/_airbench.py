@@ -16,8 +16,8 @@ from optix_tricks.augment import (
     random_crop,
 )
 from optix_tricks.initializers import patch_whitening
-from optix_tricks.losses import cross_entropy
 from optix_tricks.recipes._airbench_network import Airbench
+from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import check_config
 from optix_tricks.schedules import lookahead_schedule
 from optix_tricks.training.averaged_statistics import (
@@ -28,7 +28,7 @@ from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch, total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.precision import policy
-from optix_tricks.training.state import functional, normalize
+from optix_tricks.training.state import normalize
 
 SYNC_PERIOD = 5  # steps between the synchronisations of the lookahead
 WHITENED = 5000  # images from which the first kernel comes
@@ -62,7 +62,6 @@ def make_airbench_job(
       **of_network: arguments of `Airbench`.
     """
     check_config(config, dataset)
-    precision = policy(config.compute_dtype)
     mean, std = dataset.channel_statistics()
     grey = [round(255 * float(x)) for x in mean]
     preprocess = normalize(jnp.asarray(mean), jnp.asarray(std))
@@ -70,20 +69,11 @@ def make_airbench_job(
     model = Airbench(
         dataset.num_classes,
         whitening=jax.jit(lambda images: patch_whitening(preprocess(images)))(first),
-        dtype=precision.compute,
+        dtype=policy(config.compute_dtype).compute,
         rngs=nnx.Rngs(config.seed),
         **of_network,
     )
-    apply, params, batch_stats = functional(model, preprocess=preprocess)
     size = len(dataset.train_labels)
-    if lookahead:
-        steps = total_steps(config.epochs, size, config.batch_size)
-        apply, batch_stats = lookahead_statistics(
-            apply,
-            batch_stats,
-            sync_period=SYNC_PERIOD,
-            slow_step_size=lookahead_schedule(steps),
-        )
     per_epoch = steps_per_epoch(size, config.batch_size)
 
     def alternate(key: Array, images: Array, indices: Array, step: Array) -> Array:
@@ -94,24 +84,20 @@ def make_airbench_job(
         images = random_crop(for_crop, images, padding=config.padding)
         return cutout(for_cutout, images, size=config.cutout, fill=grey, whole=True)
 
-    def loss(logits: Array, labels: Array) -> Array:
-        return cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-
-    return Job(
-        apply=apply,
-        params=params,
-        batch_stats=batch_stats,
-        loss=loss,
-        tx=precision.optimizer(tx),
-        alternate=alternate if config.flip else None,
-        augment=augment,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        test_loss=cross_entropy,
-        test_views=multi_crop_predict if config.flip else None,
-        tested=on_slow_weights if lookahead else lambda state: state,
+    job = make_job(config, dataset, model, tx, augment=augment, flip=False)
+    if config.flip:
+        job = job._replace(alternate=alternate, test_views=multi_crop_predict)
+    if not lookahead:
+        return job
+    apply, batch_stats = lookahead_statistics(
+        job.apply,
+        job.batch_stats,
+        sync_period=SYNC_PERIOD,
+        slow_step_size=lookahead_schedule(
+            total_steps(config.epochs, size, config.batch_size)
+        ),
     )
+    return job._replace(apply=apply, batch_stats=batch_stats, tested=on_slow_weights)
 
 
 def whitening_steps(config: Any, steps: int) -> int:
