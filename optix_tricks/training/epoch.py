@@ -178,6 +178,22 @@ class Evaluation(NamedTuple):
     size: int
 
 
+def predicted(
+    apply: Apply,
+    params: PyTree,
+    batch_stats: PyTree,
+    images: Num[Array, "batch height width channel"],
+    *,
+    views: Views | None,
+) -> Float[Array, "batch classes"]:
+    """Return a network's logits in evaluation, from several views where there are any."""
+
+    def predict(images: Array) -> Array:
+        return apply(unpacked(params), batch_stats, images, train=False)[0]
+
+    return predict(images) if views is None else views(predict, images)
+
+
 def make_evaluate(
     apply: Apply,
     loss: Callable[[Array, Array], Array],
@@ -206,10 +222,7 @@ def make_evaluate(
         labels: Integer[Array, " batch"],
         counted: Float[Array, " batch"],
     ) -> tuple[Array, Array]:
-        def predict(images: Array) -> Array:
-            return apply(unpacked(params), batch_stats, images, train=False)[0]
-
-        logits = predict(images) if views is None else views(predict, images)
+        logits = predicted(apply, params, batch_stats, images, views=views)
         hits = (jnp.argmax(logits, axis=-1) == labels) * counted
         return jnp.sum(hits), jnp.sum(loss(logits, labels) * counted)
 

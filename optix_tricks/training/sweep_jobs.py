@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from optix_tricks._tree import PyTree
 from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.epoch import predicted
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state
 from optix_tricks.training.step import Batch, Metrics
@@ -57,12 +58,13 @@ def sweep_jobs(
 
     def evaluate(state: TrainState, batch: Batch) -> dict[str, Array]:
         shown = first.tested(state)
-
-        def predict(images: Array) -> Array:
-            return first.apply(shown.params, shown.batch_stats, images, train=False)[0]
-
-        views = first.test_views
-        logits = predict(batch.images) if views is None else views(predict, batch.images)
+        logits = predicted(
+            first.apply,
+            shown.params,
+            shown.batch_stats,
+            batch.images,
+            views=first.test_views,
+        )
         return {
             "test_accuracy": jnp.argmax(logits, axis=-1) == batch.labels,
             "test_loss": first.test_loss(logits, batch.labels),
