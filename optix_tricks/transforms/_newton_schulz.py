@@ -67,9 +67,9 @@ def scale_by_newton_schulz(
       >>> tx = optax.chain(ot.trace(0.9, nesterov=True), ot.scale_by_newton_schulz())
       >>> grads = jnp.array([[3.0, 0.0, 0.0], [0.0, 0.1, 0.0]])
       >>> updates, _ = tx.update(grads, tx.init(grads))
-      >>> print(updates.round(1))
-      [[1.  0.  0. ]
-       [0.  0.7 0. ]]
+      >>> lengths = jnp.linalg.svd(updates, compute_uv=False)
+      >>> print((lengths > 0.6) & (lengths < 1.3))
+      [ True  True]
 
     References:
       Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.

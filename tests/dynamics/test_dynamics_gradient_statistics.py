@@ -88,10 +88,9 @@ def test_micro_batches_are_given_for_single_examples():
 def test_a_few_outliers_show_in_the_kurtosis():
     x = np.random.default_rng(2).normal(size=(300, 40)).astype(np.float32)
     measure = jax.jit(lambda x: gradient_statistics(quadratic, jnp.ones(40), x)[0])
-    plain = measure(x)
-    x[:3] *= 10
-    assert abs(plain.kurtosis - (1 + 2 / 40)) < 0.03
-    assert measure(x).kurtosis > 10
+    outliers = np.concatenate([10 * x[:3], x[3:]])
+    assert abs(measure(x).kurtosis - (1 + 2 / 40)) < 0.03
+    assert measure(outliers).kurtosis > 10
 
 
 def test_a_gradient_below_its_noise_passes_no_test():

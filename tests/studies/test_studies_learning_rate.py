@@ -147,7 +147,7 @@ def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
 
     fraction = getattr(config, "warmup_fraction", None)
     if fraction is None:
-        fraction = config.warmup_epochs / config.epochs
+        fraction = getattr(config, "warmup_epochs", 0) / config.epochs
     peak = used(round(fraction * 1000))
     given = used(0, learning_rate=lambda count: jnp.float32(config.learning_rate))
     np.testing.assert_allclose(given, peak, rtol=1e-5)
