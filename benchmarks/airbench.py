@@ -27,7 +27,7 @@ from optix_tricks.initializers import patch_whitening
 from optix_tricks.recipes import RECIPES
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_orders, make_epoch, predicted
+from optix_tricks.training.epoch import epoch_orders, make_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state, normalize
 from optix_tricks.training.step import Batch
@@ -52,10 +52,7 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
 
     @jit
     def correct(state: TrainState, images: Any, labels: Any) -> Any:
-        shown = job.tested(state)
-        logits = predicted(
-            job.apply, shown.params, shown.batch_stats, images, views=job.test_views
-        )
+        logits = job.predicted(state, images)
         return jnp.sum(jnp.argmax(logits, axis=-1) == labels)
 
     def run(params: Any, stats: Any, data: Batch, seed: int) -> tuple[float, int]:

@@ -26,6 +26,7 @@ from flax import nnx
 
 import optix_tricks as ot
 from benchmarks.exponents import above_floor, fit_power_law
+from benchmarks.optimizer_step import transformed, update_and_apply
 from benchmarks.timing import interleave, save
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training.compiling import jit
@@ -63,34 +64,13 @@ class Effort(NamedTuple):
     patience: float  # seconds; a curve of compilations ends at a size that takes longer
 
 
-def optimiser(tx: optax.GradientTransformation) -> Any:
-    """Update and apply, parameters and state donated."""
-
-    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
-        updates, state = tx.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    return jax.jit(step, donate_argnums=(0, 1))
-
-
 def steps(sizes: tuple[int, ...], effort: Effort) -> Growth:
     """Adam; the tree and the packed form take turns."""
-
-    def stepper(params: Any, grads: Any) -> Callable[[], Any]:
-        tx = ot.adam(1e-3)
-        step, held = optimiser(tx), [jax.tree.map(jnp.copy, params), tx.init(params)]
-
-        def call() -> Any:
-            held[:] = step(*held, grads)
-            return held[0]
-
-        return call
-
     for size in sizes:
         shape = size // LEAVES // 10, 10
         tree = {str(i): jnp.ones(shape) for i in range(LEAVES)}
-        packed = ot.pack(tree)
-        calls = {"tree": stepper(tree, tree), "packed": stepper(packed, packed)}
+        forms = {"tree": tree, "packed": ot.pack(tree)}
+        calls = {name: transformed(ot.adam(1e-3), x, x).call for name, x in forms.items()}
         yield size, interleave(calls, rounds=effort.rounds)
 
 
@@ -124,7 +104,8 @@ def leaves(sizes: tuple[int, ...], effort: Effort) -> Growth:
     def compile_step(make: Callable[[], Any], params: Any) -> None:
         tx = make()
         state = jax.eval_shape(tx.init, params)
-        optimiser(tx).lower(params, state, params).compile()
+        step = jax.jit(update_and_apply(tx), donate_argnums=(0, 1))
+        step.lower(params, state, params).compile()
 
     def calls_at(size: int) -> Calls:
         shapes = [(8 + i % 7, 16) for i in range(size)]

@@ -160,14 +160,19 @@ def compiled(step: Callable[..., Any], params: Any, state: Any, grads: Any) -> C
     return Compiled(call, facts)
 
 
-def transformed(tx: Any, params: Any, grads: Any) -> Compiled:
-    """Of an Optax transformation."""
+def update_and_apply(tx: Any) -> Callable[..., Any]:
+    """Return `step(params, state, grads) -> (params, state)`."""
 
     def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    return compiled(step, params, tx.init(params), grads)
+    return step
+
+
+def transformed(tx: Any, params: Any, grads: Any) -> Compiled:
+    """Of an Optax transformation."""
+    return compiled(update_and_apply(tx), params, tx.init(params), grads)
 
 
 def by_hand(case: Case, params: Any, grads: Any) -> Compiled:

@@ -22,7 +22,7 @@ from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_step
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import explained, finite
 from optix_tricks.training.state import TrainState
-from optix_tricks.training.step import Batch, step_keys
+from optix_tricks.training.step import Batch, prepared, step_keys
 
 STEPS = 150
 PLACES = 3  # at which what is dear is measured
@@ -162,15 +162,15 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
         """Of the loss, without penalty, of another batch than training will see next."""
         keys = step_keys(jax.random.fold_in(state.key, number), state.step)
         index = jax.random.randint(keys.mix, (job.batch_size,), 0, len(data.labels))
-        images, labels, _ = data.take(index)
-        if job.alternate is not None:
-            images = job.alternate(state.key, images, index, state.step)
-        if job.augment is not None:
-            images = job.augment(keys.augment, images)
-        if job.mix is not None:
-            images, labels = job.mix(keys.mix, images, labels)
-
-        batch = (images, labels), state.batch_stats, keys.network
+        seen = prepared(
+            data.take(index),
+            keys,
+            state,
+            alternate=job.alternate,
+            augment=job.augment,
+            mix=job.mix,
+        )
+        batch = seen, state.batch_stats, keys.network
         return jax.grad(data_loss)(state.params, batch)
 
     def data_loss(params: PyTree, batch: tuple[Any, PyTree, Array]) -> Array:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_orders, make_evaluate
+from optix_tricks.training.epoch import epoch_orders
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import RunError, explained, finite
 from optix_tricks.training.state import TrainState, create_state
@@ -130,10 +130,7 @@ def _compiled(
 
     @functools.cache
     def evaluation() -> Callable[..., Any]:
-        job = build_job(0.0, some_seed)
-        return make_evaluate(
-            job.apply, job.test_loss, batch_size=500, views=job.test_views
-        )
+        return build_job(0.0, some_seed).make_evaluate()
 
     def run(
         rate: float, seed: int, on_epoch: Callable[[int], None]
@@ -148,8 +145,7 @@ def _compiled(
             on_epoch(epoch + 1)
             if not jnp.isfinite(loss):
                 return float("nan"), float("nan")
-        shown = job.tested(state)
-        tested = evaluation()(shown.params, shown.batch_stats, tests)
+        tested = evaluation()(state, tests)
         return tested.loss, tested.accuracy
 
     return run

@@ -42,13 +42,13 @@ class Dataset(NamedTuple):
     def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each channel, of training images over 255."""
         levels = np.arange(256) / 255
-        counts = np.stack(
-            [
-                np.bincount(self.train_images[..., c].ravel(), minlength=256)
-                for c in range(self.image_shape[-1])
-            ]
-        )
-        weights = counts / counts.sum(axis=1, keepdims=True)
+        channels = self.image_shape[-1]
+        counts = np.zeros(256 * channels, np.int64)
+        for start in range(0, len(self.train_images), 256):  # at a time, to stay in cache
+            images = self.train_images[start : start + 256]
+            bins = images + 256 * np.arange(channels)
+            counts += np.bincount(bins.ravel(), minlength=len(counts))
+        weights = counts.reshape(channels, 256) / (counts.sum() / channels)
         mean = weights @ levels
         std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 1e-12))
         return mean.astype(np.float32), std.astype(np.float32)

@@ -15,11 +15,13 @@ from optix_tricks._tree import PyTree
 from optix_tricks.training.checkpoint import Checkpoints
 from optix_tricks.training.data import Dataset
 from optix_tricks.training.epoch import (
+    Evaluation,
     Series,
     Views,
     epoch_orders,
     make_epoch,
     make_evaluate,
+    predicted,
     steps_per_epoch,
     total_steps,
 )
@@ -37,6 +39,7 @@ from optix_tricks.training.step import (
     make_train_step,
 )
 
+TEST_BATCH = 500
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
 
 
@@ -73,6 +76,29 @@ class Job(NamedTuple):
             mix=self.mix,
             penalty=self.penalty,
         )
+
+    def predicted(self, state: TrainState, images: Array) -> Array:
+        """Return the logits that are tested: from an average, of all views."""
+        shown = self.tested(state)
+        of_network = self.apply, shown.params, shown.batch_stats
+        return predicted(*of_network, images, views=self.test_views)
+
+    def make_evaluate(
+        self, *, views: bool = True
+    ) -> Callable[[TrainState, Batch], Evaluation]:
+        """Build the test of a state, of one view alone if `views` is False."""
+        evaluate = make_evaluate(
+            self.apply,
+            self.test_loss,
+            batch_size=TEST_BATCH,
+            views=self.test_views if views else None,
+        )
+
+        def of_state(state: TrainState, data: Batch) -> Evaluation:
+            shown = self.tested(state)
+            return evaluate(shown.params, shown.batch_stats, data)
+
+        return of_state
 
 
 class Result(NamedTuple):
@@ -114,12 +140,8 @@ def train(
     )
     test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     epoch = make_epoch(job.step)
-    evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
-    final = evaluate
-    if job.test_views is not None:
-        final = make_evaluate(
-            job.apply, job.test_loss, batch_size=500, views=job.test_views
-        )
+    evaluate = job.make_evaluate(views=False)
+    final = evaluate if job.test_views is None else job.make_evaluate()
     state = create_state(
         job.params,
         job.batch_stats,
@@ -151,8 +173,7 @@ def train(
                 rows = list(_rows(metrics, number, steps))
                 _record(run, events, rows)
                 _check_finite(rows, run.path)
-                shown = job.tested(state)
-                tested = evaluate(shown.params, shown.batch_stats, test_data)
+                tested = evaluate(state, test_data)
                 test_row = {
                     "kind": "test",
                     "step": rows[-1]["step"],
@@ -166,8 +187,7 @@ def train(
                 last = number + 1 >= job.epochs
                 if last or (number + 1) % job.checkpoint_every == 0:
                     checkpoints.save(number + 1, state)
-        shown = job.tested(state)
-        tested = final(shown.params, shown.batch_stats, test_data)
+        tested = final(state, test_data)
     result = Result(
         test_accuracy=tested.accuracy,
         test_loss=tested.loss,

@@ -49,6 +49,32 @@ def step_keys(key: Key[Array, ""], step: Integer[Array, ""] | int) -> StepKeys:
     return StepKeys(*jax.random.split(jax.random.fold_in(key, step), 3))
 
 
+def prepared(
+    batch: Batch,
+    keys: StepKeys,
+    state: TrainState,
+    *,
+    alternate: Alternate | None,
+    augment: Augment | None,
+    mix: Mix | None,
+) -> tuple[Array, Any]:
+    """Return images and labels of a step as the network and the loss get them."""
+    images, labels, indices = batch
+    if alternate is not None:
+        if indices is None:
+            raise ValueError(
+                "batch must have indices for alternate, got None: give "
+                "Batch(images, labels, indices)."
+            )
+        of_run, _ = jax.random.split(state.key)  # no key of a step or an epoch
+        images = alternate(of_run, images, indices, state.step)
+    if augment is not None:
+        images = augment(keys.augment, images)
+    if mix is not None:
+        images, labels = mix(keys.mix, images, labels)
+    return images, labels
+
+
 def make_train_step(
     apply: Apply,
     loss: Callable[[Array, Any], Array],
@@ -105,19 +131,9 @@ def make_train_step(
         if axis_name is not None:
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
         keys = step_keys(key, state.step)
-        images, labels, indices = batch
-        if alternate is not None:
-            if indices is None:
-                raise ValueError(
-                    "batch must have indices for alternate, got None: give "
-                    "Batch(images, labels, indices)."
-                )
-            of_run, _ = jax.random.split(state.key)  # no key of a step or an epoch
-            images = alternate(of_run, images, indices, state.step)
-        if augment is not None:
-            images = augment(keys.augment, images)
-        if mix is not None:
-            images, labels = mix(keys.mix, images, labels)
+        images, labels = prepared(
+            batch, keys, state, alternate=alternate, augment=augment, mix=mix
+        )
         scale = loss_scale(state.opt_state, default=1.0).astype(jnp.float32)
 
         def objective(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:

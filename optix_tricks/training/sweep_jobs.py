@@ -10,7 +10,6 @@ from jaxtyping import Array
 
 from optix_tricks._tree import PyTree
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import predicted
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state
 from optix_tricks.training.step import Batch, Metrics
@@ -57,14 +56,7 @@ def sweep_jobs(
         return build_job(setting, seeds[0]).step(state, batch)
 
     def evaluate(state: TrainState, batch: Batch) -> dict[str, Array]:
-        shown = first.tested(state)
-        logits = predicted(
-            first.apply,
-            shown.params,
-            shown.batch_stats,
-            batch.images,
-            views=first.test_views,
-        )
+        logits = first.predicted(state, batch.images)
         return {
             "test_accuracy": jnp.argmax(logits, axis=-1) == batch.labels,
             "test_loss": first.test_loss(logits, batch.labels),

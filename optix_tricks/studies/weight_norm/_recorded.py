@@ -16,7 +16,7 @@ from optix_tricks.dynamics import (
 )
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_order, make_evaluate, steps_per_epoch
+from optix_tricks.training.epoch import epoch_order, steps_per_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state
 from optix_tricks.training.step import Batch
@@ -91,13 +91,6 @@ def record_training(
         momentum=momentum,
         decay=decay,
     )
-    evaluate = make_evaluate(
-        job.apply, job.test_loss, batch_size=500, views=job.test_views
-    )
-    shown = job.tested(state)
-    tested = evaluate(
-        shown.params,
-        shown.batch_stats,
-        Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels)),
-    )
+    tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    tested = job.make_evaluate()(state, tests)
     return RecordedTraining(record, np.asarray(losses), tested.accuracy, state)
