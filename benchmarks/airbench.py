@@ -3,10 +3,11 @@
 In the timer, as in the source: the whitening of the first 5,000 images, all orders,
 augmentation and steps, and the test on six views. Not in it: reading the data and its way
 to the device, initial weights, compilation, and one whole run on random labels, which
-warms everything up. Runs differ in their seed alone; none is left out. With `--peer` also
-a step of the same network in PyTorch, on the same device, taking turns with ours.
+warms everything up (on a CPU two steps). Runs differ in their seed alone; none is left
+out. With `--peer` also a step of the same network in PyTorch, on the same device, taking
+turns with ours; with `--peer-runs` whole runs of airbench94 in PyTorch, after ours.
 
-    python -m benchmarks.airbench --recipe cifar10_airbench94 --runs 5
+    python -m benchmarks.airbench --recipe cifar10_airbench94 --runs 5 --peer-runs 5
     python -m benchmarks.airbench --width 16 --peer --runs 0    # steps alone
 """
 
@@ -36,7 +37,7 @@ TEST_BATCH = 2000
 
 
 def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float, int]]:
-    """Return `run(params, batch_stats, data, seed) -> (seconds, correct)`."""
+    """Return `run(params, batch_stats, data, seed, steps) -> (seconds, correct)`."""
     mean, std = (jnp.asarray(x) for x in dataset.channel_statistics())
     size = len(dataset.train_labels)
     tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
@@ -55,11 +56,13 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
         logits = job.predicted(state, images)
         return jnp.sum(jnp.argmax(logits, axis=-1) == labels)
 
-    def run(params: Any, stats: Any, data: Batch, seed: int) -> tuple[float, int]:
+    def run(
+        params: Any, stats: Any, data: Batch, seed: int, steps: int | None = None
+    ) -> tuple[float, int]:
         jax.block_until_ready((params, stats))
         start = time.perf_counter()
         state, order = begin(params, stats, data.images[:5000], jax.random.key(seed))
-        state, _ = epoch(state, data, order)
+        state, _ = epoch(state, data, order[:steps])
         hits = [
             correct(
                 state, tests.images[i : i + TEST_BATCH], tests.labels[i : i + TEST_BATCH]
@@ -79,22 +82,49 @@ def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: in
     data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
     random = np.random.default_rng(0).integers(0, 10, len(data.labels)).astype(np.int32)
     start = time.perf_counter()
-    run(job.params, job.batch_stats, data._replace(labels=jnp.asarray(random)), 0)
+    random_data = data._replace(labels=jnp.asarray(random))
+    steps = 2 if jax.default_backend() == "cpu" else None
+    run(job.params, job.batch_stats, random_data, 0, steps)
     warm_up = time.perf_counter() - start
     print(f"warmed up in {warm_up:.1f} s", flush=True)
+
+    def fresh_run(seed: int) -> tuple[float, int]:
+        fresh = recipe.build(dataclasses.replace(config, seed=seed), dataset)
+        return run(fresh.params, fresh.batch_stats, data, seed)
+
+    return {"mode": mode, "warm_up_s": warm_up} | repeated(fresh_run, dataset, runs)
+
+
+def measure_peer_runs(config: Any, dataset: Dataset, runs: int) -> dict[str, Any]:
+    """The same of airbench94 in PyTorch; on a CPU without warm-up: nothing compiles."""
+    import torch
+
+    from benchmarks.torch_airbench_run import make_run
+
+    run = make_run(config, dataset)
+    start = time.perf_counter()
+    if torch.cuda.is_available():
+        run(0, np.random.default_rng(0).integers(0, 10, len(dataset.train_labels)))
+    warm_up = time.perf_counter() - start
+    print(f"PyTorch warmed up in {warm_up:.1f} s", flush=True)
+    row = repeated(lambda seed: run(seed, dataset.train_labels), dataset, runs)
+    return {"mode": f"PyTorch {torch.__version__}", "warm_up_s": warm_up} | row
+
+
+def repeated(
+    run: Callable[[int], tuple[float, int]], dataset: Dataset, runs: int
+) -> dict[str, Any]:
+    """Run with seeds 1 to `runs`."""
     seconds, accuracies = [], []
     for seed in range(1, runs + 1):
-        fresh = recipe.build(dataclasses.replace(config, seed=seed), dataset)
-        took, hits = run(fresh.params, fresh.batch_stats, data, seed)
+        took, hits = run(seed)
         seconds.append(took)
         accuracies.append(hits / len(dataset.test_labels))
         print(f"run {seed}: {took:.3f} s, {accuracies[-1]:.2%}", flush=True)
     error = statistics.stdev(accuracies) / len(accuracies) ** 0.5 if runs > 1 else None
     return {
         "kind": "run",
-        "mode": mode,
         "runs": runs,
-        "warm_up_s": warm_up,
         "mean_s": statistics.mean(seconds),
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
@@ -103,6 +133,17 @@ def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: in
         "accuracies": accuracies,
         "seconds": seconds,
     }
+
+
+def say(recipe: str, row: dict[str, Any]) -> None:
+    error = row["accuracy_error"]
+    print(
+        f"{recipe} {row['mode']}: {row['mean_s']:.3f} s mean, {row['min_s']:.3f} least; "
+        f"{row['accuracy']:.2%}"
+        + (f" +- {error:.2%}" if error is not None else "")
+        + f" over {row['runs']} runs",
+        flush=True,
+    )
 
 
 def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> Any:
@@ -148,7 +189,7 @@ def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> An
         f"[{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]",
         flush=True,
     )
-    return {"kind": "step", "torch": torch.__version__} | row
+    return {"kind": "step", "batch_size": batch, "torch": torch.__version__} | row
 
 
 def main() -> None:
@@ -158,6 +199,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--modes", nargs="+", default=["auto"])
     parser.add_argument("--peer", action="store_true", help="PyTorch's step, too")
+    parser.add_argument(
+        "--peer-runs", type=int, default=0, help="of PyTorch's airbench94"
+    )
     parser.add_argument("--rounds", type=int, default=10, help="of steps")
     parser.add_argument("--step-batch", type=int, help="images of a timed step")
     parser.add_argument("--width", type=int)
@@ -169,7 +213,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.smoke:
         tiny = {"data": "generated", "width": 4, "epochs": 1.0, "batch_size": 256}
-        vars(given).update(tiny, runs=2, rounds=3)
+        vars(given).update(tiny, runs=2, rounds=3, peer_runs=min(given.peer_runs, 2))
     recipe = RECIPES[given.recipe]
     default = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     wanted = {name: getattr(given, name) for name in ("width", "epochs", "batch_size")}
@@ -186,16 +230,11 @@ def main() -> None:
         rows.append(measure_steps(recipe, small, dataset, given.rounds))
     if given.runs:
         for mode in given.modes:
-            row = measure_runs(recipe, config, dataset, mode, given.runs)
-            error = row["accuracy_error"]
-            print(
-                f"{given.recipe} {mode}: {row['mean_s']:.3f} s mean, {row['min_s']:.3f} "
-                f"least; {row['accuracy']:.2%}"
-                + (f" +- {error:.2%}" if error is not None else "")
-                + f" over {given.runs} runs",
-                flush=True,
-            )
-            rows.append(row)
+            rows.append(measure_runs(recipe, config, dataset, mode, given.runs))
+            say(given.recipe, rows[-1])
+    if given.peer_runs:
+        rows.append(measure_peer_runs(config, dataset, given.peer_runs))
+        say(given.recipe, rows[-1])
     common = {"recipe": given.recipe, "data": dataset.name}
     rows = [common | dataclasses.asdict(config) | row for row in rows]
     if not given.smoke:

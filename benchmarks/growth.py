@@ -41,8 +41,8 @@ Growth = Iterator[tuple[int, Times]]
 
 SIZES: dict[str, tuple[int, ...]] = {
     "step": tuple(k * 10**n for n in (4, 5, 6, 7) for k in (1, 3)),
-    "leaves": (10, 30, 100, 300, 1000, 2000),
-    "depth": (1, 2, 4, 8, 16),
+    "leaves": (10, 30, 100, 300, 700),
+    "depth": (1, 2, 3, 4, 6, 8),
     "epoch": tuple(2**n for n in range(9, 17)),
     "curvature": (8, 32, 128, 256, 512, 1024),  # units of a hidden layer
 }
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument(
         "--patience",
         type=float,
-        default=10.0,
+        default=12.0,
         help="seconds; a curve of compilations ends at a size that takes longer",
     )
     parser.add_argument("--smoke", action="store_true", help="smallest; writes nothing")

@@ -11,14 +11,19 @@ arrays (25.6 M), on 161 tiny ones, and on 2,000 of 4,096 elements:
     foreach  PyTorch's optimiser with `foreach=True`
     fused    PyTorch's optimiser with `fused=True`
 
-Hand and int8 are left out of the 2,000 arrays.
+Each form has a process of its own (`processes`), and two are made ready at a time: Optax
+beside our tree. Hand and int8 are left out of the 2,000 arrays.
 
-    python -m benchmarks.optimizer_step [--rounds 20] [--arrays NAME ..] [--smoke]
+    python -m benchmarks.optimizer_step [--rounds 15] [--arrays NAME ..] [--smoke]
 """
 
 import argparse
+import collections
+import functools
+import importlib.util
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +33,8 @@ import optax
 from flax import nnx
 
 import optix_tricks as ot
-from benchmarks.timing import compare, copy_bandwidth, interleave, save
+from benchmarks.processes import Candidate, take_turns
+from benchmarks.timing import compare, copy_bandwidth, save
 from optix_tricks.training.resnet import ResNet50
 
 RATE, DECAY, CLIP = 1e-3, 1e-4, 1.0
@@ -116,19 +122,26 @@ CASES = {
 }
 
 
-def trees(*, smoke: bool) -> dict[str, Any]:
-    """The three sets of arrays."""
-    model = nnx.eval_shape(lambda: ResNet50(1000, rngs=nnx.Rngs(0)))
-    shapes = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    key = jax.random.key(0)
-    tiny = {str(i): jax.random.normal(key, (8 + i % 7, 16)) for i in range(161)}
-    if smoke:
-        return {"161 tiny": tiny}
-    return {
-        "resnet50": jax.tree.map(lambda x: jax.random.normal(key, x.shape), shapes),
-        "161 tiny": tiny,
-        "2000 x 4096": {str(i): jax.random.normal(key, (64, 64)) for i in range(2000)},
-    }
+ARRAYS = ("resnet50", "161 tiny", "2000 x 4096")
+
+
+@functools.cache
+def arrays_of(name: str) -> Any:
+    """Parameters, in the memory of the host."""
+    if name == "resnet50":
+        model = nnx.eval_shape(lambda: ResNet50(1000, rngs=nnx.Rngs(0)))
+        tree = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+        shapes = jax.tree.map(lambda x: x.shape, tree)
+    elif name == "161 tiny":
+        shapes = {str(i): (8 + i % 7, 16) for i in range(161)}
+    else:
+        shapes = {str(i): (64, 64) for i in range(2000)}
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda shape: rng.standard_normal(shape, np.float32),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
 
 
 class Compiled(NamedTuple):
@@ -221,57 +234,66 @@ def of_torch(case: Case, form: str, params: Any, grads: Any) -> Compiled:
     return Compiled(call, {"trace_s": 0.0, "compile_s": time.perf_counter() - start})
 
 
-def candidates(case: Case, params: Any, grads: Any) -> dict[str, Compiled]:
-    """All forms of one optimiser on one set of arrays."""
-    packed = ot.pack(params)
-    forms = {
-        "optax": transformed(case.optax(), params, grads),
-        "tree": transformed(case.ours(), params, grads),
-        "packed": transformed(case.ours(), packed, ot.pack_like(grads, packed)),
-    }
-    if len(jax.tree.leaves(params)) < 1000:  # more take minutes to compile
-        forms["hand"] = by_hand(case, params, grads)
-        if case.slots == 2 and not case.clip:
-            forms["int8"] = transformed(ot.adam(RATE, state_dtype="int8"), params, grads)
-    if case.torch and has_torch():
-        forms |= {f: of_torch(case, f, params, grads) for f in ("foreach", "fused")}
+def forms_of(case: Case, arrays: str) -> list[str]:
+    """What is compared."""
+    forms = ["optax", "tree", "packed"]
+    if arrays != "2000 x 4096":  # which takes minutes to compile
+        forms += ["hand"] + ["int8"] * (case.slots == 2 and not case.clip)
+    if case.torch and importlib.util.find_spec("torch"):
+        forms += ["foreach", "fused"]
     return forms
 
 
-def has_torch() -> bool:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
+def build(arrays: str, name: str, form: str) -> Compiled:
+    """Of one optimiser in one form, in its own process."""
+    case = CASES[name]
+    host = arrays_of(arrays)
+    if form in ("foreach", "fused"):
+        return of_torch(case, form, host, jax.tree.map(lambda x: 1e-3 * x, host))
+    params = jax.tree.map(jnp.asarray, host)
+    grads = jax.tree.map(lambda x: 1e-3 * x, params)
+    if form == "hand":
+        return by_hand(case, params, grads)
+    if form == "packed":
+        packed = ot.pack(params)
+        return transformed(case.ours(), packed, ot.pack_like(grads, packed))
+    if form == "int8":
+        return transformed(ot.adam(RATE, state_dtype="int8"), params, grads)
+    return transformed(case.optax() if form == "optax" else case.ours(), params, grads)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--arrays", nargs="+")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--arrays", nargs="+", choices=ARRAYS, default=ARRAYS)
     parser.add_argument("--smoke", action="store_true", help="tiny; writes nothing")
     given = parser.parse_args()
     rounds = 3 if given.smoke else given.rounds
     rows: list[dict[str, Any]] = []
+    processes: dict[str, Candidate] = collections.defaultdict(Candidate)
     head = ("arrays", "optimiser", "form", "ms", "of Optax", "trace s", "compile s")
     print("{:12} {:15} {:8} {:>8} {:>19} {:>8} {:>10} bandwidth".format(*head))
-    for arrays, params in trees(smoke=given.smoke).items():
-        if given.arrays and arrays not in given.arrays:
-            continue
-        grads = jax.tree.map(lambda x: 1e-3 * x, params)
-        size = sum(x.nbytes for x in jax.tree.leaves(params))
+    for arrays in ["161 tiny"] if given.smoke else given.arrays:
+        size = sum(x.nbytes for x in jax.tree.leaves(arrays_of(arrays)))
+        processes["copy"].begin(copy_bandwidth, size)
+        moved = processes["copy"].made()
         for name, case in CASES.items():
-            forms = candidates(case, params, grads)
-            calls = {form: made.call for form, made in forms.items()}
-            calls["copy"], moved = copy_bandwidth(size)
-            seconds = interleave(calls, rounds=rounds)
-            copied = moved / np.median(seconds.pop("copy"))
-            for form, times in seconds.items():
+            forms = forms_of(case, arrays)
+            facts = {}
+            for pair in zip_longest(forms[::2], forms[1::2]):  # Optax beside our tree
+                both = [form for form in pair if form]
+                for form in both:
+                    processes[form].begin(build, arrays, name, form)
+                facts |= {form: processes[form].made() for form in both}
+            seconds = take_turns(
+                {form: processes[form] for form in [*forms, "copy"]}, rounds=rounds
+            )
+            copied = moved / np.median(seconds["copy"])
+            for form in forms:
                 row = {"arrays": arrays, "optimiser": name, "form": form}
-                row |= compare(times, seconds["optax"]) | forms[form].facts
+                row |= compare(seconds[form], seconds["optax"]) | facts[form]
                 row["copy_bandwidth_share"] = (
-                    case.passes * size / np.median(times) / copied
+                    case.passes * size / np.median(seconds[form]) / copied
                 )
                 rows.append(row)
                 print(
@@ -281,7 +303,6 @@ def main() -> None:
                     f"{row['compile_s']:10.2f} {row['copy_bandwidth_share']:8.0%}",
                     flush=True,
                 )
-            del forms, calls
     if not given.smoke:
         print(f"wrote {save('optimizer_step', rows)}")
 

@@ -3,7 +3,7 @@
 `optix-tricks train digits --epochs 1`, a process each time: with an empty directory for
 compiled programs, again with what the first one left there, and with none.
 
-    python -m benchmarks.startup [--rounds 3]
+    python -m benchmarks.startup [--rounds 2]
 """
 
 import argparse
@@ -34,7 +34,7 @@ def seconds(run: Path, cache: Path, **variables: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     rounds = parser.parse_args().rounds
     times: dict[str, list[float]] = {"cold": [], "warm": [], "none kept": []}
     for _ in range(rounds):

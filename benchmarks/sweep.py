@@ -6,7 +6,7 @@ the digits recipe's augmentation. The ways take turns within every round; an epo
 is the median of those after the first, which holds the compilation. The base is one
 compiled step, called member by member with the rate as its argument.
 
-    python -m benchmarks.sweep [--rounds 7] [--smoke]
+    python -m benchmarks.sweep [--rounds 3] [--smoke]
 """
 
 import argparse
@@ -136,7 +136,7 @@ def trained(case: Case, kind: str) -> tuple[float, float, Seen]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="shortest; writes nothing")
     given = parser.parse_args()
     rounds = 2 if given.smoke else given.rounds
