@@ -41,8 +41,8 @@ Growth = Iterator[tuple[int, Times]]
 
 SIZES: dict[str, tuple[int, ...]] = {
     "step": tuple(k * 10**n for n in (4, 5, 6, 7) for k in (1, 3)),
-    "leaves": (10, 30, 100, 300, 700),
-    "depth": (1, 2, 3, 4, 6, 8),
+    "leaves": (10, 30, 100, 250, 500),
+    "depth": (1, 2, 4, 6),
     "epoch": tuple(2**n for n in range(9, 17)),
     "curvature": (8, 32, 128, 256, 512, 1024),  # units of a hidden layer
 }
@@ -198,7 +198,7 @@ def curvature(sizes: tuple[int, ...], effort: Effort) -> Growth:
 
 PARTS: dict[str, tuple[Callable[[tuple[int, ...], Effort], Growth], int]] = {
     "step": (steps, 15),
-    "leaves": (leaves, 3),
+    "leaves": (leaves, 2),
     "depth": (depth, 3),
     "epoch": (epochs, 5),
     "curvature": (curvature, 9),

@@ -69,7 +69,7 @@ def take_turns(
 
 def _serve(pipe: Connection) -> None:
     """Answer until the other end is closed."""
-    call: Callable[[], Any] = lambda: None  # noqa: E731
+    call: Any = None
     while True:
         try:
             build, args = pipe.recv()
@@ -82,7 +82,7 @@ def _serve(pipe: Connection) -> None:
                 jax.block_until_ready(call())
                 pipe.send(time.perf_counter() - start)
             else:
-                del call
+                call = None
                 call, facts = build(*args)
                 pipe.send(facts)
         except Exception as error:

@@ -6,7 +6,7 @@ memory; beside it, the same arrays on the device, gathered and augmented there. 
 narrow ResNet-9 that trains from a stream, with and without prefetching to the device, and
 on one batch that never changes. Streams are opened anew and take turns in every round.
 
-    python -m benchmarks.streaming [--rounds 2] [--seconds 1.5] [--smoke]
+    python -m benchmarks.streaming [--rounds 2] [--seconds 1] [--smoke]
 """
 
 import argparse
@@ -232,7 +232,7 @@ def beside_training(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each stream")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each stream")
     parser.add_argument("--smoke", action="store_true", help="smallest; writes nothing")
     given = parser.parse_args()
     rounds, seconds = (1, 0.1) if given.smoke else (given.rounds, given.seconds)
