@@ -28,7 +28,7 @@ from optix_tricks.initializers import patch_whitening
 from optix_tricks.recipes import RECIPES
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_orders, make_epoch
+from optix_tricks.training.epoch import epoch_orders, make_epoch, steps_per_epoch
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state, normalize
 from optix_tricks.training.step import Batch
@@ -42,6 +42,8 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
     size = len(dataset.train_labels)
     tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
     epoch = make_epoch(job.step, mode=mode)
+    settled_epoch = make_epoch(job.settled_step, mode=mode)
+    settled = job.settled.epoch * steps_per_epoch(size, job.batch_size)
 
     @jit
     def begin(params: Any, stats: Any, images: Any, key: Any) -> tuple[TrainState, Any]:
@@ -62,7 +64,9 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
         jax.block_until_ready((params, stats))
         start = time.perf_counter()
         state, order = begin(params, stats, data.images[:5000], jax.random.key(seed))
-        state, _ = epoch(state, data, order[:steps])
+        state, _ = epoch(state, data, order[:settled][:steps])
+        if len(order) > settled:
+            state, _ = settled_epoch(state, data, order[settled:][:steps])
         hits = [
             correct(
                 state, tests.images[i : i + TEST_BATCH], tests.labels[i : i + TEST_BATCH]

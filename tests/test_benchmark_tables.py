@@ -106,6 +106,22 @@ def test_optimiser_steps_are_told_form_by_form(tmp_path, monkeypatch):
     assert f"| tiny | adam | fused | 2.00 | {ratio} |  |  | 75% |\n" in text
 
 
+def test_runs_of_all_recipes_share_a_table(tmp_path, monkeypatch):
+    ours = {"kind": "run", "recipe": "cifar10_airbench94", "width": 64, "mode": "scan"}
+    ours |= {"runs": 30, "mean_s": 1.2345, "accuracy": 0.94, "accuracy_error": 0.001}
+    theirs = ours | {"mode": "PyTorch 2.1", "runs": 1, "accuracy_error": None}
+    for name, row in (("airbench94", ours), ("airbench94_runs", theirs)):
+        result = {"platform": "gpu", "device": "card", "jax": "0.11", "rows": [row]}
+        (tmp_path / f"{name}_gpu.json").write_text(json.dumps(result))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    text = speed_tables.airbench_runs()
+    shared = "| GPU (card), jax 0.11 | airbench94 | 64 |"
+    assert text.endswith(
+        f"{shared} scan | 30 | 1.234 | 94.00% ± 0.10% |\n"
+        f"{shared} PyTorch 2.1 | 1 | 1.234 | 94.00% |\n"
+    )
+
+
 def test_images_a_second_are_those_of_a_step(tmp_path, monkeypatch):
     row = TIMES | {"kind": "step", "width": 16, "batch_size": 512, "theirs_ms": 4.0}
     result = {"platform": "cpu", "device": "cpu", "jax": "0.10", "rows": [row]}

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 import optix_tricks as ot
+from optix_tricks._tree import PyTree
 from optix_tricks.augment import (
     alternating_flip,
     cutout,
@@ -26,9 +27,9 @@ from optix_tricks.training.averaged_statistics import (
 )
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.epoch import steps_per_epoch, total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training.loop import Job, Settled
 from optix_tricks.training.precision import policy
-from optix_tricks.training.state import normalize
+from optix_tricks.training.state import Apply, normalize
 
 SYNC_PERIOD = 5  # steps between the synchronisations of the lookahead
 WHITENED = 5000  # images from which the first kernel comes
@@ -87,17 +88,28 @@ def make_airbench_job(
     job = make_job(config, dataset, model, tx, augment=augment, flip=False)
     if config.flip:
         job = job._replace(alternate=alternate, test_views=multi_crop_predict)
-    if not lookahead:
-        return job
-    apply, batch_stats = lookahead_statistics(
-        job.apply,
-        job.batch_stats,
-        sync_period=SYNC_PERIOD,
-        slow_step_size=lookahead_schedule(
-            total_steps(config.epochs, size, config.batch_size)
-        ),
-    )
-    return job._replace(apply=apply, batch_stats=batch_stats, tested=on_slow_weights)
+    if lookahead:
+        apply, batch_stats = lookahead_statistics(
+            job.apply,
+            job.batch_stats,
+            sync_period=SYNC_PERIOD,
+            slow_step_size=lookahead_schedule(
+                total_steps(config.epochs, size, config.batch_size)
+            ),
+        )
+        job = job._replace(apply=apply, batch_stats=batch_stats, tested=on_slow_weights)
+    settled = Settled(config.whitening_bias_epochs, _first_layer_fixed(job.apply))
+    return job._replace(settled=settled)
+
+
+def _first_layer_fixed(apply: Apply) -> Apply:
+    """Spare the gradient of the first groups' inputs, which only that layer needs."""
+
+    def fixed(params: PyTree, *args: Any, **options: Any) -> tuple[Any, PyTree]:
+        whitening = jax.lax.stop_gradient(params["whitening"])
+        return apply(params | {"whitening": whitening}, *args, **options)
+
+    return fixed
 
 
 def whitening_steps(config: Any, steps: int) -> int:

@@ -43,6 +43,16 @@ TEST_BATCH = 500
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
 
 
+class Settled(NamedTuple):
+    """A cheaper network function, for epochs in which some weights stay as they are.
+
+    It stops their gradients, and what only these needed is not computed.
+    """
+
+    epoch: int  # the first of them
+    apply: Apply
+
+
 class Job(NamedTuple):
     """What a recipe makes of its numbers; everything that `train` needs."""
 
@@ -63,6 +73,7 @@ class Job(NamedTuple):
     alternate: Alternate | None = None  # of images, before `augment`
     tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
     packed: bool = False  # parameters and optimiser state in a few buffers
+    settled: Settled | None = None  # for speed alone: `step` is right in every epoch
 
     @property
     def step(self) -> Step:
@@ -76,6 +87,15 @@ class Job(NamedTuple):
             mix=self.mix,
             penalty=self.penalty,
         )
+
+    @property
+    def settled_step(self) -> Step:
+        """The training step once the job has settled, not yet compiled."""
+        return (self._replace(apply=self.settled.apply) if self.settled else self).step
+
+    def is_settled(self, epoch: int) -> bool:
+        """Whether `settled_step` may be taken in this epoch."""
+        return self.settled is not None and epoch >= self.settled.epoch
 
     def predicted(self, state: TrainState, images: Array) -> Array:
         """Return the logits that are tested: from an average, of all views."""
@@ -139,7 +159,7 @@ def train(
         jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
     )
     test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    epoch = make_epoch(job.step)
+    epoch, settled_epoch = make_epoch(job.step), make_epoch(job.settled_step)
     evaluate = job.make_evaluate(views=False)
     final = evaluate if job.test_views is None else job.make_evaluate()
     state = create_state(
@@ -166,7 +186,8 @@ def train(
             orders = epoch_orders(jnp.copy(state.key), *of_data, first=done)
             for number, order in enumerate(orders, start=done):
                 start = time.perf_counter()
-                state, metrics = epoch(
+                run_epoch = settled_epoch if job.is_settled(number) else epoch
+                state, metrics = run_epoch(
                     state, train_data, order, on_step=progress.on_step(number)
                 )
                 seconds += time.perf_counter() - start
