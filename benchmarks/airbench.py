@@ -217,7 +217,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.smoke:
         tiny = {"data": "generated", "width": 4, "epochs": 1.0, "batch_size": 256}
-        vars(given).update(tiny, runs=2, rounds=3, peer_runs=min(given.peer_runs, 2))
+        vars(given).update(
+            tiny, runs=min(given.runs, 2), rounds=3, peer_runs=min(given.peer_runs, 2)
+        )
     recipe = RECIPES[given.recipe]
     default = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     wanted = {name: getattr(given, name) for name in ("width", "epochs", "batch_size")}

@@ -38,7 +38,8 @@ air="--data $CIFAR10"
 if [ -n "${TOY:-}" ]; then
   run optimizer 200 benchmarks.optimizer_step --smoke
   run muon 200 benchmarks.airbench --recipe cifar10_airbench94_muon --smoke
-  run sgd 200 benchmarks.airbench --peer --peer-runs 1 --smoke
+  run sgd 200 benchmarks.airbench --peer --smoke
+  run torch 200 benchmarks.airbench --runs 0 --peer-runs 1 --smoke
   run resnet50 200 benchmarks.resnet50 --smoke --image-size 32 --width 8 \
     --batch-sizes 4 --stages 1 1 1 1
   run sweep 200 benchmarks.sweep --smoke
@@ -48,8 +49,8 @@ else
   run muon 150 benchmarks.airbench $air --recipe cifar10_airbench94_muon --runs 30 \
     --modes loop scan --name airbench94_muon
   run optimizer 120 benchmarks.optimizer_step --arrays resnet50 "161 tiny"
-  run sgd 150 benchmarks.airbench $air --runs 20 --modes loop --peer --peer-runs 5 \
-    --name airbench94
+  run sgd 120 benchmarks.airbench $air --runs 20 --modes loop --peer --name airbench94
+  run torch 200 benchmarks.airbench $air --runs 0 --peer-runs 5 --name airbench94_runs
   run resnet50 150 benchmarks.resnet50 --batch-sizes 256 512 --variants step scan torch
   run airbench96 100 benchmarks.airbench $air --recipe cifar10_airbench96 --runs 3 \
     --modes loop --name airbench96

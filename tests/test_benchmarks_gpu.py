@@ -48,7 +48,7 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, recorder):
     assert first.returncode == 1
     assert "sweep: rc 3" in first.stdout
     made = calls(tmp_path)
-    assert len(made) == 6
+    assert len(made) == 7
     assert made[-1] == "-m benchmarks.summary"
 
     second = run(tmp_path, recorder, FAILS="nothing")
@@ -59,7 +59,7 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, recorder):
 def test_what_there_is_no_time_for_waits(tmp_path, recorder):
     result = run(tmp_path, recorder, FAILS="nothing", BUDGET="10")
     assert result.returncode == 0
-    assert result.stdout.count("waits for the next go") == 5
+    assert result.stdout.count("waits for the next go") == 6
     assert calls(tmp_path) == ["-m benchmarks.summary"]
 
 
@@ -95,4 +95,4 @@ def test_summary_says_what_a_run_came_to():
 def test_the_whole_set_runs_at_toy_size(tmp_path):
     result = run(tmp_path, sys.executable, BUDGET="1500")
     assert result.returncode == 0, result.stdout
-    assert result.stdout.count(": done at") == 5
+    assert result.stdout.count(": done at") == 6
