@@ -157,5 +157,5 @@ def six_views(net: nn.Module, images: Any) -> Any:
         (0.25, padded[..., 2:, 2:]),
     )
     return sum(
-        weight * (net(view) + net(view.flip(-1))).float() for weight, view in views
+        weight / 2 * (net(view) + net(view.flip(-1))).float() for weight, view in views
     )
