@@ -201,7 +201,7 @@ PARTS: dict[str, tuple[Callable[[tuple[int, ...], Effort], Growth], int]] = {
     "leaves": (leaves, 2),
     "depth": (depth, 3),
     "epoch": (epochs, 5),
-    "curvature": (curvature, 9),
+    "curvature": (curvature, 5),
 }
 
 
