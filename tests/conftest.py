@@ -37,12 +37,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("default")
 
-MOST_SETS = 6  # of a test's parameters, in `make test`
+MOST_SETS = 4  # of a test's parameters, in `make test`
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of a test with many parameter sets mark all but six, evenly spread, `thorough`."""
+    """Of a test with many parameter sets mark all but four, evenly spread, `thorough`."""
     sets = defaultdict(list)
     for item in items:
         if item.get_closest_marker("slow") is None:
