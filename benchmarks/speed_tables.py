@@ -77,6 +77,12 @@ def optimizer_step_full() -> str:
     )
 
 
+def _airbench(kind: str, *names: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in names:
+        for platform, rows in results(name):
+            yield from ((platform, row) for row in rows if row["kind"] == kind)
+
+
 def airbench_step() -> str:
     """Images a second of one step, ours and PyTorch's."""
     rows = [
@@ -88,10 +94,7 @@ def airbench_step() -> str:
             f"{1e3 * row['batch_size'] / row['theirs_ms']:,.0f}",
             _faster(row),
         )
-        for name in ("airbench94", "airbench94_narrow")
-        for platform, found in results(name)
-        for row in found
-        if row["kind"] == "step"
+        for platform, row in _airbench("step", "airbench94", "airbench94_narrow")
     ]
     head = "| device | width | batch | ours, images/s | PyTorch, images/s | ratio |"
     return _table(head, rows) if rows else ""
@@ -99,6 +102,7 @@ def airbench_step() -> str:
 
 def airbench_runs() -> str:
     """Whole runs: seconds and accuracy."""
+    names = ("airbench94", "airbench94_muon", "airbench96", "airbench94_runs")
     rows = [
         (
             platform,
@@ -110,10 +114,7 @@ def airbench_runs() -> str:
             f"{row['accuracy']:.2%}"
             + (f" ± {row['accuracy_error']:.2%}" if row["accuracy_error"] else ""),
         )
-        for name in ("airbench94", "airbench94_muon", "airbench96", "airbench94_runs")
-        for platform, found in results(name)
-        for row in found
-        if row["kind"] == "run"
+        for platform, row in _airbench("run", *names)
     ]
     head = "| device | recipe | width | by | runs | mean, s | accuracy |"
     return _table(head, rows) if rows else ""

@@ -27,7 +27,6 @@ from optix_tricks.training.data import Dataset, load_dataset
 from optix_tricks.training.epoch import (
     epoch_order,
     make_epoch,
-    make_evaluate,
     steps_per_epoch,
 )
 from optix_tricks.training.state import create_state
@@ -63,8 +62,7 @@ def run(config: cifar10_resnet9.Config, dataset: Dataset, dtype: str) -> dict[st
     jax.block_until_ready(state)
     seconds = time.perf_counter() - start
     test = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    evaluate = make_evaluate(job.apply, job.test_loss, batch_size=500)
-    result = evaluate(state.params, state.batch_stats, test)
+    result = job.make_evaluate(views=False)(state, test)
     kept = [optax.tree.get(state.opt_state, name) for name in ("mu", "nu")]
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return {
