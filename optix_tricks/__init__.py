@@ -6,13 +6,13 @@ Gradient transformations and schedules are plain `optax` citizens: compose them 
 not.
 """
 
-from optix_tricks._packed import Packed, pack, pack_like, unpack
-from optix_tricks._tree import (
+from optix_tricks._masks import (
     mask_by_path,
     mask_by_rank,
     no_bias_or_norm,
     no_last_layer,
 )
+from optix_tricks._packed import Packed, pack, pack_like, unpack
 from optix_tricks.transforms import (
     accumulate,
     adabound,

@@ -21,7 +21,15 @@ from optix_tricks._hyperparams import (
     first_values,
 )
 from optix_tricks._packed import Packed, WholeLeaf
-from optix_tricks._storage import as_stored, check_state_dtype, load, store
+from optix_tricks._paths import is_hole
+from optix_tricks._storage import (
+    as_stored,
+    as_tree,
+    check_state_dtype,
+    load,
+    of_leaves,
+    store,
+)
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -40,7 +48,7 @@ PARAMETER = object()
 
 
 class Queue(NamedTuple):
-    """Initial value of a slot that is a tuple: `length` arrays of zeros."""
+    """Initial value of a slot that is a tuple: `length` trees of zeros."""
 
     length: int
 
@@ -87,7 +95,7 @@ def leafwise(
     check_state_dtype(state_dtype)
 
     def init_fn(params: PyTree) -> Any:
-        leaves, treedef, keep, layers = _look_at(params, mask, labels)
+        leaves, treedef, keep, layers = look_at(params, mask, labels)
 
         def new(value: Any, w: Any, kept: bool, layer: Any) -> Any:
             if w is None or not kept:
@@ -96,8 +104,7 @@ def leafwise(
                 return jnp.zeros(layer.shape, jnp.float32)
             wide = jnp.promote_types(w.dtype, jnp.float32)
             if isinstance(value, Queue):
-                zeros = [jnp.zeros_like(w, dtype=wide) for _ in range(value.length)]
-                return tuple(as_stored(x, state_dtype) for x in zeros)
+                return tuple(new(0.0, w, kept, layer) for _ in range(value.length))
             if value is PARAMETER and isinstance(w, jax.Array):
                 first = jnp.array(w, wide)  # a copy: the parameters may be donated
             else:  # keeps a sharding; of a shape there is nothing to copy
@@ -105,16 +112,14 @@ def leafwise(
                 first = jnp.full_like(w, number, dtype=wide)
             return as_stored(first, state_dtype)
 
-        trees = {
-            name: treedef.unflatten(
-                [new(value, *leaf) for leaf in zip(leaves, keep, layers, strict=True)]
-            )
-            for name, value in slots.items()
-        }
+        def new_tree(value: Any) -> PyTree:
+            looks = zip(leaves, keep, layers, strict=True)
+            return _put(value, [new(value, *look) for look in looks], treedef)
+
         return state(
             count=jnp.zeros((), jnp.int32),
             hyperparams=first_values(hyperparams),
-            **trees,
+            **{name: new_tree(value) for name, value in slots.items()},
             **{name: jnp.zeros((), as_scalar(0.0).dtype) for name in reports},
         )
 
@@ -132,15 +137,12 @@ def leafwise(
                 f"state must be a {state.__name__}, got {type(state_).__name__}: take it "
                 "from init(params)."
             )
-        leaves, treedef, keep, layers = _look_at(
+        leaves, treedef, keep, layers = look_at(
             updates, mask, labels, like=updates if params is None else params
         )
-        if len(leaves) != len(keep):
-            raise ValueError(
-                f"updates must have the structure of params, got {len(leaves)} leaves "
-                f"for {len(keep)}; None may stand for one leaf."
-            )
-        old_slots = [treedef.flatten_up_to(getattr(state_, name)) for name in slots]
+        old_slots = [
+            _take(value, getattr(state_, name), treedef) for name, value in slots.items()
+        ]
         ws: list[Any] = [None] * len(leaves)
         if params is not None:
             ws = treedef.flatten_up_to(params)
@@ -170,8 +172,8 @@ def leafwise(
             for column, before, after in zip(new_slots, old, new, strict=True):
                 column[i] = store(after, before, count)
         trees = {
-            name: treedef.unflatten(column)
-            for name, column in zip(slots, new_slots, strict=True)
+            name: _put(value, column, treedef)
+            for (name, value), column in zip(slots.items(), new_slots, strict=True)
         }
         new_state = state(count=count, hyperparams=values, **trees, **said)
         return treedef.unflatten(new_updates), new_state
@@ -179,21 +181,49 @@ def leafwise(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _look_at(
-    tree: PyTree, mask: Mask | None, labels: Any, like: PyTree = None
+def _put(value: Any, column: list, treedef: Any) -> Any:
+    """A slot of all leaves as it stands in the state: trees of arrays and nothing else.
+
+    What frameworks do to arrays in a tree of parameters (`nnx.Optimizer` boxes them) they
+    then find here too, and tuples stand outside of the trees.
+    """
+    if isinstance(value, Queue):
+        places = range(value.length)
+        rows = ([x if is_hole(x) else x[place] for x in column] for place in places)
+        return tuple(as_tree(row, treedef) for row in rows)
+    return as_tree(column, treedef)
+
+
+def _take(value: Any, slot: Any, treedef: Any) -> list:
+    """What `_put` was given."""
+    if isinstance(value, Queue):
+        rows = [of_leaves(tree, treedef) for tree in slot]
+        return [tuple(row[place] for row in rows) for place in range(treedef.num_leaves)]
+    return of_leaves(slot, treedef)
+
+
+def look_at(
+    tree: PyTree, mask: Mask | None, labels: Any = None, like: PyTree = None
 ) -> tuple[list, Any, list[bool], list]:
     """Leaves, structure, mask and layers of a tree, packed or plain."""
-    check_floating(tree)
     if not isinstance(tree, Packed) and _holds_packed(tree):
         raise ValueError("a packed tree must stand alone: pack the whole tree at once.")
     leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
-    leaves = [_as_array(x) for x in leaves]
     if isinstance(tree, Packed):
-        layout = tree.layout
-        return leaves, treedef, layout.mask_buffers(mask), layout.layers(labels)
-    like = tree if like is None else like
-    layers = enumerate(resolve_labels(labels, like))
-    return leaves, treedef, resolve_mask(mask, like), [WholeLeaf(*x) for x in layers]
+        keep = tree.layout.mask_buffers(mask)
+        layers: list[Any] = [*tree.layout.layers(labels)]
+    else:
+        like = tree if like is None else like
+        keep = resolve_mask(mask, like)
+        layers = [WholeLeaf(*x) for x in enumerate(resolve_labels(labels, like))]
+    if len(leaves) != len(keep):
+        raise ValueError(
+            f"updates must have the structure of params, got {len(leaves)} leaves "
+            f"for {len(keep)}; None may stand for one leaf."
+        )
+    check_floating(tree, keep)
+    leaves = [_as_array(x) if k else x for x, k in zip(leaves, keep, strict=True)]
+    return leaves, treedef, keep, layers
 
 
 def _holds_packed(tree: PyTree) -> bool:

@@ -10,6 +10,7 @@ norms go by segment, so layer-wise rules keep their meaning.
 import dataclasses
 import itertools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,14 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optix_tricks._tree import (
-    Mask,
-    PyTree,
-    is_none,
-    no_bias_or_norm,
-    resolve_labels,
-    resolve_mask,
-)
+from optix_tricks._masks import no_bias_or_norm, no_last_layer
+from optix_tricks._tree import Mask, PyTree, is_none, resolve_labels, resolve_mask
 
 
 class Segment(NamedTuple):
@@ -85,7 +80,8 @@ class Layout(NamedTuple):
             groups[segment.buffer].add(flag)
         if any(len(group) > 1 for group in groups):
             raise ValueError(
-                "mask must not divide a packed buffer: give the same mask to pack(...)."
+                "mask must not divide a packed buffer: give it to pack(..., mask=mask), "
+                "several as a tuple, mask=(no_bias_or_norm, other)."
             )
         return [group.pop() for group in groups]
 
@@ -98,9 +94,27 @@ class Packed:
     buffers: tuple[Any, ...]
     layout: Layout = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        """Make packed trees known to `flax.serialization`, if somebody imported it."""
+        flax = sys.modules.get("flax.serialization")
+        if flax is not None and not flax.is_serializable(Packed):
+            flax.register_serialization_state(
+                Packed,
+                lambda packed: flax.to_state_dict(packed.buffers),
+                lambda packed, buffers: dataclasses.replace(
+                    packed, buffers=flax.from_state_dict(packed.buffers, buffers)
+                ),
+            )
+
+
+DEFAULT_MASKS = (no_bias_or_norm, no_last_layer)
+
 
 def pack(
-    tree: PyTree, *, mask: Mask | None = no_bias_or_norm, max_size: int = 2**16
+    tree: PyTree,
+    *,
+    mask: Mask | tuple[Callable[[PyTree], PyTree], ...] | None = DEFAULT_MASKS,
+    max_size: int = 2**16,
 ) -> Packed:
     """Lay the small arrays of `tree` end to end in one buffer per dtype and mask value.
 
@@ -110,7 +124,8 @@ def pack(
     Args:
       tree: arrays of any shapes and dtypes.
       mask: the mask that the transformations will use, so that no buffer holds both
-        masked and unmasked leaves.
+        masked and unmasked leaves; for several masks a tuple of functions. By default
+        those that transformations have by default.
       max_size: elements; larger arrays get a buffer of their own.
 
     Returns:
@@ -125,9 +140,11 @@ def pack(
     """
     leaves, treedef = jax.tree.flatten(tree)
     shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in leaves]
-    flags = resolve_mask(mask, jax.tree.unflatten(treedef, shapes))
+    like = jax.tree.unflatten(treedef, shapes)
+    masks: Any = mask if _is_several(mask) else (mask,)
+    columns = zip(*(resolve_mask(mask, like) for mask in masks), strict=True)
     held = jax.tree.leaves(tree, is_leaf=is_none)
-    flags = [flag for flag, x in zip(flags, held, strict=True) if x is not None]
+    flags = [column for column, x in zip(columns, held, strict=True) if x is not None]
     alone = [i if x.size > max_size else None for i, x in enumerate(leaves)]
     dtypes = [jnp.dtype(x.dtype) for x in leaves]
     of_leaf = list(zip(dtypes, flags, alone, strict=True))
@@ -141,6 +158,10 @@ def pack(
         ends[buffer] = segments[i].stop
     layout = Layout(treedef, tuple(segments), tuple(dtype for dtype, *_ in groups))
     return _fill(leaves, layout)
+
+
+def _is_several(mask: Any) -> bool:
+    return type(mask) is tuple and mask != () and all(map(callable, mask))
 
 
 def pack_like(tree: PyTree, packed: Packed) -> Packed:

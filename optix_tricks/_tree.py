@@ -1,100 +1,20 @@
-"""Parameter paths, masks over a tree, and norms that do not overflow in low precision."""
+"""Masks over a tree, kinds of leaves, and norms that do not overflow in low precision."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-PyTree = Any
-Mask = PyTree | Callable[[PyTree], PyTree]
+from optix_tricks._paths import PyTree, named_leaves, unbox
 
-NOT_DECAYED = frozenset({"bias", "scale", "gamma", "beta"})
-LAST_LAYERS = frozenset({"head", "lm_head", "classifier", "logits", "fc", "output_layer"})
+Mask = PyTree | Callable[[PyTree], PyTree]
 
 
 def is_none(x: Any) -> bool:
     """Tell whether `x` is None: such leaves stand for "no gradient" and are kept."""
     return x is None
-
-
-def path_name(path: tuple) -> str:
-    """Write a key path the way people do.
-
-    >>> paths = jax.tree_util.tree_flatten_with_path({"a": [1, {"b": 2}]})[0]
-    >>> [path_name(path) for path, _ in paths]
-    ['a/0', 'a/1/b']
-    """
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def mask_by_path(pattern: str) -> Callable[[PyTree], PyTree]:
-    """Build a mask that is True where `pattern` is found in the parameter's path.
-
-    >>> mask_by_path("conv.*/kernel$")({"conv1": {"kernel": 1, "bias": 2}, "head": 3})
-    {'conv1': {'bias': False, 'kernel': True}, 'head': False}
-    """
-    search = re.compile(pattern).search
-    return lambda tree: jax.tree_util.tree_map_with_path(
-        lambda path, _: search(path_name(path)) is not None, tree
-    )
-
-
-def mask_by_rank(min_rank: int) -> Callable[[PyTree], PyTree]:
-    """Build a mask that is True for arrays of at least `min_rank` axes.
-
-    >>> mask_by_rank(2)({"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)})
-    {'bias': False, 'kernel': True}
-    """
-    return lambda tree: jax.tree.map(lambda x: jnp.ndim(x) >= min_rank, tree)
-
-
-def no_bias_or_norm(tree: PyTree) -> PyTree:
-    """Mask out biases and the scales and shifts of normalisation layers.
-
-    False for every array of fewer than two axes and for every leaf called `bias`,
-    `scale`, `gamma` or `beta`; True for the rest: kernels and embeddings. The usual
-    mask of weight decay and of layer-wise rates (Goyal et al., 2017; He et al., 2018).
-
-    >>> no_bias_or_norm({"conv": jnp.ones((3, 3, 1, 8)), "norm": {"scale": jnp.ones(8)}})
-    {'conv': True, 'norm': {'scale': False}}
-    """
-    _refuse_count("no_bias_or_norm", tree)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: (
-            jnp.ndim(x) >= 2 and path_name(path[-1:]).lower() not in NOT_DECAYED
-        ),
-        tree,
-    )
-
-
-def no_last_layer(tree: PyTree) -> PyTree:
-    """Mask out the layer that makes the logits, by its usual names.
-
-    False for every leaf below a node called `head`, `lm_head`, `classifier`, `logits`,
-    `fc` or `output_layer`; True for the rest. The mask of adaptive gradient clipping
-    (Brock et al., 2021). Where the layer has another name, say `top`, use
-    `mask_by_path("^(?!top/)")`.
-
-    >>> no_last_layer({"conv": {"kernel": 1}, "head": {"kernel": 2, "bias": 3}})
-    {'conv': {'kernel': True}, 'head': {'bias': False, 'kernel': False}}
-    """
-    _refuse_count("no_last_layer", tree)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: LAST_LAYERS.isdisjoint(path_name(path).lower().split("/")), tree
-    )
-
-
-def _refuse_count(mask: str, tree: PyTree) -> None:
-    if jax.tree_util.all_leaves([tree]) and jnp.issubdtype(
-        jnp.result_type(tree), jnp.integer
-    ):
-        raise ValueError(
-            f"{mask} is a mask and was called as a schedule: name `mask` in static_args "
-            "of optax.inject_hyperparams."
-        )
 
 
 def resolve_labels(
@@ -117,7 +37,7 @@ def resolve_labels(
     try:
         full = jax.tree.map(
             lambda label, branch: jax.tree.map(lambda _: label, branch, is_leaf=is_none),
-            labels,
+            unbox(labels),  # a mask of the boxed tree serves the pure one
             tree,
             is_leaf=is_none,
         )
@@ -147,21 +67,49 @@ def resolve_mask(mask: Mask | None, tree: PyTree) -> list[bool]:
     return [bool(flag) for flag in flags]
 
 
-def check_floating(tree: PyTree) -> None:
+def is_inexact(x: Any) -> bool:
+    """Tell whether `x` has real or complex numbers of at least 16 bits.
+
+    Other leaves (integers, bools, keys, float0, float8, functions) are nothing that is
+    averaged, widened or divided: whoever does not own them hands them on.
+    """
+    dtype = jnp.float32 if isinstance(x, float) else getattr(x, "dtype", bool)
+    return jnp.issubdtype(dtype, jnp.inexact) and jnp.finfo(dtype).bits >= 16
+
+
+def only_inexact(mask: Mask | None = None) -> Callable[[PyTree], PyTree]:
+    """The mask `mask`, less the leaves on which there is nothing to compute."""
+
+    def narrowed(tree: PyTree) -> PyTree:
+        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
+        flags = zip(leaves, resolve_mask(mask, tree), strict=True)
+        return jax.tree.unflatten(treedef, [flag and is_inexact(x) for x, flag in flags])
+
+    return narrowed
+
+
+def check_floating(tree: PyTree, keep: Sequence[bool] | None = None) -> None:
     """Raise unless every leaf of `tree` is real floating point, or None.
+
+    Args:
+      tree: arrays or shapes.
+      keep: which leaves matter, one bool for each, None leaves included; all by default.
 
     Raises:
       ValueError: naming the first other leaf by its path.
     """
-    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        dtype = jnp.result_type(x)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(
-                f"gradients and parameters must be real floating-point arrays, got "
-                f"{dtype} at '{path_name(path)}': mask such leaves out with "
-                "optax.masked, or split complex ones with "
-                "optax.contrib.split_real_and_imaginary."
-            )
+    leaves = jax.tree.leaves(tree, is_leaf=is_none)
+    for place, x in enumerate(leaves):
+        is_real = is_inexact(x) and not jnp.iscomplexobj(x)
+        if is_real or x is None or not (keep is None or keep[place]):
+            continue
+        name = named_leaves(tree, is_none)[place].name
+        raise ValueError(
+            "gradients and parameters must be real floating-point arrays of at least 16 "
+            f"bits, got {getattr(x, 'dtype', type(x).__name__)} at '{name}': leave such "
+            "leaves out by `mask` or optax.masked, or split complex ones with "
+            "optax.contrib.split_real_and_imaginary."
+        )
 
 
 def widen(x: Array) -> Array:

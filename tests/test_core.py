@@ -14,7 +14,8 @@ import pytest
 
 import optix_tricks as ot
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import global_norm, path_name, resolve_mask, widen
+from optix_tricks._paths import path_name
+from optix_tricks._tree import global_norm, resolve_mask, widen
 
 PARAMS = {
     "conv": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)},

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._checks import check_count
-from optix_tricks._tree import PyTree, check_floating, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics._condition import ConditionNumber, condition_number
 from optix_tricks.dynamics._products import Operator
 from optix_tricks.dynamics._trace import CurvatureEstimate, curvature_trace
@@ -77,9 +78,8 @@ def block_curvature(
     check_floating(like)
     if depth is not None:
         check_count("depth", depth, minimum=1)
-    paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(like)[0], strict=True)
-    names = ["/".join(path_name(path).split("/")[:depth]) for path in paths]
-    structure = jax.tree.structure(like)
+    names = ["/".join(leaf.name.split("/")[:depth]) for leaf in named_leaves(like)]
+    leaves, structure = jax.tree.flatten(like)
 
     conditions, traces, sizes = [], [], []
     for i, block in enumerate(dict.fromkeys(names)):

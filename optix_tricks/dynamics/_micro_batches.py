@@ -9,7 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
-from optix_tricks._tree import PyTree, check_floating, path_name, widen
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree, check_floating, widen
 
 
 class GradientProducts(NamedTuple):
@@ -31,7 +32,7 @@ def gradient_products(
     check_floating(params)
     params = jax.tree.map(lambda w: widen(jnp.asarray(w)), params)
     chunks = _split(batch, micro_batch_size, chunk_size)
-    paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    paths = [leaf.name for leaf in named_leaves(params)]
 
     def mean_loss(params: PyTree, micros: PyTree) -> Array:
         return jnp.mean(jax.vmap(loss, (None, 0))(params, micros))

@@ -13,12 +13,12 @@ from optix_tricks._checks import (
     check_nonnegative,
 )
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
+from optix_tricks._masks import no_bias_or_norm
 from optix_tricks._tree import (
     Mask,
     PyTree,
     check_floating,
     is_none,
-    no_bias_or_norm,
     resolve_mask,
 )
 from optix_tricks.dynamics._norm_dynamics import WeightNorms, weight_norms

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import path_name
+from optix_tricks._paths import named_leaves
 from optix_tricks.dynamics._autocorrelation import standard_error_of_mean
 from optix_tricks.dynamics._corrected_equilibrium import corrected_equilibrium
 from optix_tricks.dynamics._norm_dynamics import WeightNorms
@@ -86,7 +86,6 @@ def weight_norm_record(
         if isinstance(samples, WeightNorms)
         else jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *samples)
     )
-    named = jax.tree_util.tree_flatten_with_path(stacked.square_norm)[0]
     numbers = np.asarray(steps)
     columns = {
         name: np.stack([np.asarray(x) for x in jax.tree.leaves(tree)], axis=-1)
@@ -98,7 +97,7 @@ def weight_norm_record(
             f"{list(numbers.shape)}."
         )
     return WeightNormRecord(
-        layers=np.array([path_name(path) for path, _ in named]),
+        layers=np.array([leaf.name for leaf in named_leaves(stacked.square_norm)]),
         step=numbers,
         learning_rate=np.broadcast_to(np.asarray(learning_rate, float), numbers.shape),
         weight_decay=np.asarray(weight_decay, float),

@@ -3,7 +3,8 @@
 import jax
 from jaxtyping import Array, Num
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
 from optix_tricks.training.loop import Job
 
 
@@ -15,10 +16,10 @@ def kernels_in_order(
     def forward(params: PyTree) -> Array:
         return job.apply(params, job.batch_stats, images, train=False)[0]
 
-    paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(job.params)[0], strict=True)
+    leaves = named_leaves(job.params)
     program = jax.make_jaxpr(forward)(job.params).jaxpr
     used = [variable for line in program.eqns for variable in line.invars]
     first_use = {id(variable): place for place, variable in reversed([*enumerate(used)])}
-    places = [place for place, leaf in enumerate(leaves) if leaf.ndim > 1]
+    places = [place for place, leaf in enumerate(leaves) if leaf.value.ndim > 1]
     places.sort(key=lambda place: first_use.get(id(program.invars[place]), len(used)))
-    return {path_name(paths[place]): place for place in places}
+    return {leaves[place].name: place for place in places}

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
 from optix_tricks.training.state import Apply
 
 LARGE = 2.0**100
@@ -110,13 +111,13 @@ def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyT
 
     # m s for a power of two is exact, and (1 - m) b is lost in its rounding.
     momentum = jax.tree.map(lambda x: x / LARGE, at(LARGE))
-    paths = jax.tree_util.tree_flatten_with_path(zeros)[0]
+    names = [leaf.name for leaf in named_leaves(zeros)]
     leaves = (jax.tree.leaves(tree) for tree in (at(0.0), at(1.0), momentum))
-    for (path, _), at_zero, at_one, m in zip(paths, *leaves, strict=True):
+    for name, at_zero, at_one, m in zip(names, *leaves, strict=True):
         is_affine = np.allclose(at_one, at_zero + m, rtol=1e-4, atol=1e-4, equal_nan=True)
         if not is_affine or (m > 1).any():
             raise ValueError(
-                f"batch_stats at '{path_name(path)}' must become m s + (1 - m) b in"
+                f"batch_stats at '{name}' must become m s + (1 - m) b in"
                 " training, with a b that no statistics change: it is no average, as the"
                 " vectors of SpectralNorm, or a layer before it normalises by its running"
                 " statistics in training too."
@@ -125,10 +126,10 @@ def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyT
 
 
 def _zeros(batch_stats: PyTree) -> PyTree:
-    for path, x in jax.tree_util.tree_flatten_with_path(batch_stats)[0]:
+    for name, x, _ in named_leaves(batch_stats):
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(
-                f"batch_stats must be floating, got {x.dtype} at '{path_name(path)}':"
+                f"batch_stats must be floating, got {x.dtype} at '{name}':"
                 " keep it in a variable of another type."
             )
     return jax.tree.map(

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
 from optix_tricks.training.run_directory import explained, no_space
 from optix_tricks.training.state import TrainState
 
@@ -116,5 +117,4 @@ def _arrays(state: TrainState) -> TrainState:
 
 
 def _shapes(tree: PyTree) -> dict[str, str]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {path_name(path): f"{x.dtype}{tuple(x.shape)}" for path, x in leaves}
+    return {name: f"{x.dtype}{tuple(x.shape)}" for name, x, _ in named_leaves(tree)}

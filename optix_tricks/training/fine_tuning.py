@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
 from optix_tricks.training.checkpoint import CheckpointError
 
 
@@ -90,15 +91,14 @@ def restore_partially(
     Bengio and Lipson, 2014.
     """
     there = _renamed(loaded, rename or {})
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    leaves = named_leaves(params)
     new: list[Any] = []
     done: list[str] = []
     missing: list[str] = []
     skipped: list[str] = []
     cast: dict[str, str] = {}
     mismatched: dict[str, str] = {}
-    for key_path, w in leaves:
-        path = path_name(key_path)
+    for path, w, _ in leaves:
         x = there.pop(path, None)
         new.append(w)
         if skip is not None and re.search(skip, path):
@@ -143,14 +143,14 @@ def _check_range(path: str, x: Any, dtype: Any) -> None:
 def _renamed(loaded: PyTree, rename: Mapping[str, str]) -> dict[str, Any]:
     """Arrays by their path in the model."""
     renamed: dict[str, Any] = {}
-    for key_path, x in jax.tree_util.tree_flatten_with_path(loaded)[0]:
-        path = path_name(key_path)
+    for name, x, _ in named_leaves(loaded):
+        path = name
         for pattern, replacement in rename.items():
             path = re.sub(pattern, replacement, path)
         if path in renamed:
             raise ValueError(
                 "rename must leave each path a name of its own, got two called"
-                f" {path!r}, the second from {path_name(key_path)!r}."
+                f" {path!r}, the second from {name!r}."
             )
         renamed[path] = x
     return renamed

@@ -8,7 +8,8 @@ import optax
 from jaxtyping import Array, Int
 
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
-from optix_tricks._tree import PyTree, check_floating, is_none, widen
+from optix_tricks._paths import is_hole
+from optix_tricks._tree import PyTree, is_inexact, is_none, widen
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
 
@@ -20,7 +21,8 @@ class AccumulateState(NamedTuple):
     hyperparams: dict[str, Any]  # every_steps
     mini_step: Int[Array, ""]  # micro-steps since the last inner update
     gradient_step: Int[Array, ""]  # inner updates done
-    acc_grads: PyTree  # like the parameters, float32: the sum of their gradients
+    acc_grads: PyTree  # like the parameters, float32: the sum of their gradients;
+    # MaskedNode where they are no numbers of 16 bits or more
     inner_state: Any  # of the wrapped transformation
 
     def report(self) -> dict[str, PyTree]:
@@ -89,7 +91,9 @@ def accumulate(
     inner = in_float32(inner)
 
     def init(params: PyTree) -> AccumulateState:
-        def zeros(w: Any) -> Array:
+        def zeros(w: Any) -> Any:
+            if not is_inexact(w):
+                return optax.MaskedNode()
             dtype = jnp.promote_types(jnp.result_type(w), jnp.float32)
             return jnp.zeros_like(w, dtype=dtype)
 
@@ -108,19 +112,19 @@ def accumulate(
         params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, AccumulateState]:
-        check_floating(updates)
-        total = jax.tree.map(
-            lambda g, s: None if g is None else s + widen(jnp.asarray(g)),
-            updates,
-            state.acc_grads,
-            is_leaf=is_none,
-        )
+        def add(g: Any, s: Any) -> Any:
+            return g if g is None or is_hole(s) else s + widen(jnp.asarray(g))
+
+        def divide(s: Any) -> Any:
+            return s / gathered if is_inexact(s) else s
+
+        total = jax.tree.map(add, updates, state.acc_grads, is_leaf=is_none)
         values = current_values(hyperparams, state.hyperparams, state.gradient_step)
         gathered = state.mini_step + 1
         applied = gathered >= values["every_steps"]
 
         def step() -> tuple[PyTree, Any]:
-            gradients = jax.tree.map(lambda s: s / gathered, total) if mean else total
+            gradients = jax.tree.map(divide, total) if mean else total
             return inner.update(gradients, state.inner_state, params, **extra_args)
 
         new_updates, inner_state = update_if(applied, step, updates, state.inner_state)
@@ -132,10 +136,13 @@ def accumulate(
             gradient_step=jnp.where(applied, done, state.gradient_step),
             acc_grads=jax.tree.map(
                 lambda old, s: (
-                    old if s is None else jnp.where(applied, 0, s).astype(old.dtype)
+                    old
+                    if s is None or is_hole(old)
+                    else jnp.where(applied, 0, s).astype(old.dtype)
                 ),
                 state.acc_grads,
                 total,
+                is_leaf=is_hole,
             ),
             inner_state=inner_state,
         )

@@ -9,7 +9,8 @@ from jaxtyping import Array
 from optix_tricks._checks import check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import Mask, PyTree, no_last_layer
+from optix_tricks._masks import no_last_layer
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._clipping import clip_factor
 from optix_tricks.transforms._units import unit_norm
 

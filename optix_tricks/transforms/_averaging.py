@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_count, check_decay
 from optix_tricks._hyperparams import ScalarOrSchedule, as_scalar
 from optix_tricks._leafwise import PARAMETER, leafwise
-from optix_tricks._storage import load
+from optix_tricks._paths import is_hole, unbox
+from optix_tricks._storage import load, of_leaves
 from optix_tricks._tree import Mask, PyTree, is_none
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._lookahead import LookaheadState
@@ -227,7 +228,7 @@ def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
       >>> print(averaged_params(tx.init(w), w)["kernel"])
       [1 1]
     """
-    averages = list(_averages(opt_state))
+    averages = list(_averages(unbox(opt_state)))
     if not averages:
         raise ValueError(
             "opt_state holds no averaged parameters: put ema_of_params or swa last in "
@@ -235,7 +236,7 @@ def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
         )
 
     def chosen(w: Any, *slots: Any) -> Any:
-        held = [s for s in slots if s is not None and s != optax.MaskedNode()]
+        held = [s for s in slots if not is_hole(s)]
         if len(held) > 1:
             raise ValueError(
                 "opt_state holds more than one average of the same parameter: give the "
@@ -246,7 +247,11 @@ def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
             return jnp.array(load(held[0], jnp.result_type(w)))
         return None if w is None else jnp.array(w)
 
-    return jax.tree.map(chosen, params, *averages, is_leaf=is_none)
+    leaves, pure = jax.tree.flatten(unbox(params), is_leaf=is_none)
+    structure = jax.tree.structure(params, is_leaf=is_none)
+    slots = [of_leaves(average, pure) for average in averages]
+    new = [chosen(*of_leaf) for of_leaf in zip(leaves, *slots, strict=True)]
+    return jax.tree.unflatten(structure, new)
 
 
 def _averages(tree: PyTree) -> Iterator[PyTree]:

@@ -15,7 +15,7 @@ class DelayedGradientsState(NamedTuple):
 
     count: Any  # int32 [], steps done
     hyperparams: dict[str, Any]  # none
-    waiting: PyTree  # for each parameter a tuple of gradients, the oldest first
+    waiting: tuple[PyTree, ...]  # gradients like the parameters, the oldest first
 
 
 def delayed_gradients(

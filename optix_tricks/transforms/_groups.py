@@ -10,7 +10,8 @@ from jaxtyping import Array
 from optix_tricks._checks import check_count, check_fraction, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import Mask, PyTree, is_none, path_name, resolve_labels
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import Mask, PyTree, is_none, resolve_labels
 
 
 class ScaleByGroupState(NamedTuple):
@@ -194,9 +195,6 @@ def _with_labels(
 ) -> tuple[list[tuple[str, Any]], Any]:
     """Paths and labels of the leaves of `tree` that are not None, and its structure."""
     found = resolve_labels(labels, tree, name=name, kind=kind)
-    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)[0]
-    pairs = zip(found, leaves, strict=True)
-    named = [
-        (f"'{path_name(path)}'", label) for label, (path, x) in pairs if x is not None
-    ]
+    pairs = zip(found, named_leaves(tree, is_none), strict=True)
+    named = [(f"'{x.name}'", label) for label, x in pairs if x.value is not None]
     return named, jax.tree.structure(tree)

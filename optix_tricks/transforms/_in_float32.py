@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optix_tricks._tree import PyTree, check_floating, is_none, widen
+from optix_tricks._tree import PyTree, check_floating, is_inexact, is_none, widen
 
 
 def in_float32(
@@ -15,10 +15,11 @@ def in_float32(
     """Let `inner` see parameters and gradients in float32 or wider, from init on.
 
     Its updates come back wide; round them once, with `round_like`. Transformations that
-    keep slots in the parameters' dtype then keep float32.
+    keep slots in the parameters' dtype then keep float32. Leaves that are no numbers of
+    16 bits or more stay what they are: whether they may be there, `inner` decides.
 
     Raises:
-      ValueError: in init and update, if a leaf is not real floating point.
+      ValueError: in update, if the gradient of a parameter with numbers has none.
     """
     inner = optax.with_extra_args_support(inner)
 
@@ -28,7 +29,9 @@ def in_float32(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, Any]:
-        params = None if params is None else _widen_tree(params)
+        if params is not None:
+            _check_gradients(updates, params)
+            params = _widen_tree(params)
         return inner.update(_widen_tree(updates), state, params, **extra_args)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -56,19 +59,28 @@ def chain_in_float32(
 
 def round_like(wide: PyTree, updates: PyTree) -> PyTree:
     """Cast each leaf of `wide` to the dtype of its counterpart, None to None."""
-    return jax.tree.map(
-        lambda g, u: None if g is None else u.astype(jnp.result_type(g)),
-        updates,
-        wide,
-        is_leaf=is_none,
-    )
+
+    def rounded(g: Any, u: Any) -> Any:
+        if is_inexact(g):
+            return u.astype(jnp.result_type(g))
+        return None if g is None else u
+
+    return jax.tree.map(rounded, updates, wide, is_leaf=is_none)
+
+
+def _check_gradients(updates: PyTree, params: PyTree) -> None:
+    gs, ws = (jax.tree.leaves(tree, is_leaf=is_none) for tree in (updates, params))
+    if len(gs) == len(ws):  # else `inner` refuses them
+        pairs = zip(gs, ws, strict=True)
+        check_floating(updates, [is_inexact(w) and not is_inexact(g) for g, w in pairs])
 
 
 def _widen_tree(tree: PyTree) -> PyTree:
     def wide(x: Any) -> Any:
+        if not is_inexact(x):
+            return x
         if isinstance(x, jax.ShapeDtypeStruct):
             return x.update(dtype=jnp.promote_types(x.dtype, jnp.float32))
         return widen(jnp.asarray(x))
 
-    check_floating(tree)
     return jax.tree.map(wide, tree)

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from optix_tricks._tree import PyTree, is_none, path_name, resolve_labels
+from optix_tricks._masks import warn_of_unfound
+from optix_tricks._paths import Leaf, map_named, named_leaves
+from optix_tricks._tree import PyTree, is_none, resolve_labels
 
 
 def label_by_path(patterns: Mapping[str, Any]) -> Callable[[PyTree], PyTree]:
@@ -23,29 +24,33 @@ def label_by_path(patterns: Mapping[str, Any]) -> Callable[[PyTree], PyTree]:
 
     Returns:
       A function from a tree of arrays to the tree of labels. It raises a ValueError that
-      names the first path in which no pattern is found.
+      names the first path in which no pattern is found, and warns of patterns that are
+      found in no path.
 
     Examples:
       >>> labels = label_by_path({"^head/": "head", "bias$": "biases", "": "rest"})
       >>> labels({"conv": {"kernel": 1, "bias": 2}, "head": {"bias": 3}})
       {'conv': {'bias': 'biases', 'kernel': 'rest'}, 'head': {'bias': 'head'}}
-      >>> depths = {"^embed": 0} | {f"^block{i}/": 1 + i for i in range(12)}
-      >>> label_by_path(depths)({"embed": 1, "block10": {"kernel": 2}})
-      {'block10': {'kernel': 11}, 'embed': 0}
+      >>> depths = {"^embed": 0} | {f"^block{i}/": 1 + i for i in range(2)}
+      >>> label_by_path(depths)({"embed": 1, "block0": {"w": 2}, "block1": {"w": 3}})
+      {'block0': {'w': 1}, 'block1': {'w': 2}, 'embed': 0}
     """
     searches = [(re.compile(p).search, label) for p, label in patterns.items()]
 
-    def label_of(path: tuple, _: Any) -> Any:
-        name = path_name(path)
+    def label_of(leaf: Leaf) -> Any:
         for search, label in searches:
-            if search(name):
+            if search(leaf.name):
                 return label
         raise ValueError(
-            f"patterns must cover every path, got {list(patterns)}, and '{name}' has "
-            'none of them: add one; "" is found in every path.'
+            f"patterns must cover every path, got {list(patterns)}, and '{leaf.name}' "
+            'has none of them: add one; "" is found in every path.'
         )
 
-    return lambda tree: jax.tree_util.tree_map_with_path(label_of, tree)
+    def labels(tree: PyTree) -> PyTree:
+        warn_of_unfound("label_by_path", list(patterns), tree)
+        return map_named(label_of, tree)
+
+    return labels
 
 
 def group_table(labels: Any, params: PyTree) -> str:
@@ -72,11 +77,10 @@ def group_table(labels: Any, params: PyTree) -> str:
       True   1 array                      72
     """
     named = resolve_labels(labels, params)
-    leaves = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_none)[0]
     groups: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for label, (path, x) in zip(named, leaves, strict=True):
+    for label, (name, x, _) in zip(named, named_leaves(params, is_none), strict=True):
         if x is not None:
-            groups.setdefault(str(label), []).append((path_name(path), jnp.shape(x)))
+            groups.setdefault(str(label), []).append((name, jnp.shape(x)))
     rows = []
     for group, held in sorted(groups.items()):
         sizes = [math.prod(shape) for _, shape in held]

@@ -10,7 +10,8 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import Mask, PyTree, no_bias_or_norm
+from optix_tricks._masks import no_bias_or_norm
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace

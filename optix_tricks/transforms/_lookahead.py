@@ -10,7 +10,8 @@ from jaxtyping import Array
 from optix_tricks._checks import check_count, check_fraction
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PARAMETER, leafwise
-from optix_tricks._tree import PyTree
+from optix_tricks._paths import is_hole
+from optix_tricks._tree import PyTree, is_none, only_inexact
 from optix_tricks.transforms._in_float32 import in_float32, round_like
 
 
@@ -113,6 +114,7 @@ def lookahead(
         hyperparams={"slow_step_size": slow_step_size},
         slots={"slow": PARAMETER},
         prepare=prepare,
+        mask=only_inexact(),
         needs_params=True,
     )
 
@@ -129,9 +131,15 @@ def lookahead(
         wide, new_state = outer.update(wide, state, params)
         if reset_state:
             now = new_state.count % sync_period == 0
+            slow = jax.tree.map(
+                lambda w, s: w if is_hole(s) else s,
+                params,
+                new_state.slow,
+                is_leaf=is_none,
+            )
             inner_state = jax.tree.map(
                 lambda fresh, old: jnp.where(now, fresh, old),
-                inner.init(new_state.slow),
+                inner.init(slow),
                 inner_state,
             )
         new_state = new_state._replace(inner_state=inner_state)

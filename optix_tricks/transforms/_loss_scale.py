@@ -18,7 +18,8 @@ from optix_tricks._hyperparams import (
     current_values,
     first_values,
 )
-from optix_tricks._tree import PyTree, check_floating, widen
+from optix_tricks._paths import unbox
+from optix_tricks._tree import PyTree, is_inexact, widen
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._skip_nonfinite import all_finite
 from optix_tricks.transforms._wrapper import as_steps, update_if
@@ -160,12 +161,13 @@ def dynamic_loss_scale(
         params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, DynamicLossScaleState]:
-        check_floating(updates)
         h = current_values(hyperparams, state.hyperparams, state.count)
         scale = state.loss_scale
         finite = all_finite(updates)
 
-        def unscaled(g: Any) -> Array:
+        def unscaled(g: Any) -> Any:
+            if not is_inexact(g):
+                return g
             g = widen(jnp.asarray(g))  # what float16 holds times S may not fit without
             return g / scale.astype(g.dtype)
 
@@ -215,7 +217,7 @@ def loss_scale(opt_state: PyTree, *, default: Scalar | None = None) -> Array:
     def is_scaled(node: Any) -> bool:
         return isinstance(node, DynamicLossScaleState)
 
-    nodes = jax.tree.leaves(opt_state, is_leaf=is_scaled)
+    nodes = jax.tree.leaves(unbox(opt_state), is_leaf=is_scaled)
     scales = [node.loss_scale for node in nodes if is_scaled(node)]
     if not scales and default is not None:
         return as_scalar(default)

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, is_none, widen
+from optix_tricks._tree import PyTree, is_inexact, is_none, widen
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._rounding import is_16_bit, round_to_nearest
 
@@ -124,7 +123,9 @@ def _first_master(w: Any) -> Any:
     return jnp.array(w, jnp.float32)
 
 
-def _present_master(w: Any, master: Any) -> Array:
+def _present_master(w: Any, master: Any) -> Any:
+    if not is_inexact(w):
+        return w
     wide = widen(jnp.asarray(w))
     if isinstance(master, optax.MaskedNode):
         return wide

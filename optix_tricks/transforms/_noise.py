@@ -1,19 +1,18 @@
 """Gradient noise: normal numbers whose variance falls with the steps."""
 
 import numbers
-import zlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, path_name
+from optix_tricks._paths import path_numbers
+from optix_tricks._tree import Mask
 
 SPLIT = 1 << 12
 
@@ -108,12 +107,6 @@ def add_noise(
         hyperparams={"eta": eta, "gamma": gamma},
         prepare=prepare,
         mask=mask,
-        labels=_number_of_path,
+        labels=path_numbers,
         layerwise=True,
-    )
-
-
-def _number_of_path(tree: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: np.uint32(zlib.crc32(path_name(path).encode())), tree
     )

@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
-from optix_tricks._tree import Mask, PyTree, check_floating
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._learning_rate import (
     ScaleByLearningRateState,
     scale_by_learning_rate,
@@ -104,9 +103,9 @@ def reduce_on_plateau(
     }
 
     def init_fn(params: PyTree) -> ReduceOnPlateauState:
-        check_floating(params)
+        link = scale_by_learning_rate(1.0, flip_sign=False, mask=mask)
         return ReduceOnPlateauState(
-            jnp.zeros((), jnp.int32), first_values(hyperparams), plateau(mode=mode).init()
+            link.init(params).count, first_values(hyperparams), plateau(mode=mode).init()
         )
 
     def update_fn(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.tree_util import GetAttrKey
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import PyTree, named_leaves, path_name, unbox
 
 
 def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
@@ -46,14 +46,13 @@ def report(opt_state: PyTree, *, per_layer: bool = True) -> dict[str, Array]:
             said = node.report() if hasattr(node, "report") else {}
             place = ".".join(path_name((key,)) for key in above + path)
             for name, value in (dict(node.hyperparams) | said).items():
-                for sub, x in jax.tree_util.tree_flatten_with_path(value)[0]:
+                for sub, x, _ in named_leaves(value):
                     if jnp.ndim(x) == 0 and (per_layer or not sub):
-                        full = "/".join(filter(None, [name, path_name(sub)]))
-                        found.append((place, full, x))
+                        found.append((place, f"{name}/{sub}" if sub else name, x))
             if hasattr(node, "inner_state"):
                 read(node.inner_state, (*above, *path, GetAttrKey("inner_state")))
 
-    read(opt_state, ())
+    read(unbox(opt_state), ())
     times = Counter(name for _, name, _ in found)
     return {
         f"{place}.{name}" if place and times[name] > 1 else name: x

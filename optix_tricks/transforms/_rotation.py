@@ -10,8 +10,9 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
+from optix_tricks._masks import no_bias_or_norm
 from optix_tricks._packed import Packed
-from optix_tricks._tree import Mask, PyTree, no_bias_or_norm
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._units import unit_axes
 

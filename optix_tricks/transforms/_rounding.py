@@ -8,15 +8,9 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-from optix_tricks._packed import Packed
-from optix_tricks._tree import (
-    Mask,
-    PyTree,
-    check_floating,
-    is_none,
-    resolve_mask,
-    widen,
-)
+from optix_tricks._leafwise import look_at
+from optix_tricks._paths import path_numbers
+from optix_tricks._tree import Mask, PyTree, is_inexact, widen
 
 FLOAT16_UNIT = 2.0**-24  # the distance of neighbours below the smallest normal number
 
@@ -61,9 +55,9 @@ def round_stochastically(
     or more, float32 may miss the neighbour by :math:`2^{-24} |w|`.
 
     Args:
-      key: of `jax.random.key`. The bits of a step are those of `fold_in(fold_in(key,
-        count), place)` with the leaf's place in the tree: a restored state goes on as
-        the run that was interrupted would have.
+      key: of `jax.random.key`. The bits of a step come from the key, the step and the
+        parameter's path: a restored state goes on as the run that was interrupted would
+        have, and so does a packed one.
       mask: which leaves are rounded by chance; the others take their updates.
 
     Returns:
@@ -91,7 +85,7 @@ def round_stochastically(
     """
 
     def init(params: PyTree) -> RoundStochasticallyState:
-        check_floating(params)
+        look_at(params, mask)
         return RoundStochasticallyState(jnp.zeros((), jnp.int32), {})
 
     def update(
@@ -106,32 +100,27 @@ def round_stochastically(
                 "params must be given to round_stochastically: call update(updates, "
                 "state, params)."
             )
-        check_floating(updates)
         step_key = jax.random.fold_in(key, state.count)
-        treedef: Any
-        us, treedef = jax.tree.flatten(updates, is_leaf=is_none)
-        ws = treedef.flatten_up_to(params)
+        us, treedef, *looks = look_at(updates, mask, path_numbers, like=params)
 
-        if isinstance(params, Packed):
-            kept = params.layout.mask_buffers(mask)
-        else:
-            kept = resolve_mask(mask, params)
+        def by_chance(leaf: Any, u: Array, w: Array) -> tuple[Array]:
+            chance = jax.random.bits(
+                jax.random.fold_in(step_key, leaf.label), u.shape, jnp.uint16
+            )
+            wide = widen(w)
+            x = (wide + u).astype(jnp.float32)
+            return (round_by_chance(x, w.dtype, chance.astype(jnp.uint32)) - wide,)
 
-        def rounded(place: int, u: Any, w: Any) -> Array | None:
-            if u is None:
-                return None
-            u = widen(jnp.asarray(u))
-            if not (kept[place] and is_16_bit(w)):
+        def rounded(u: Any, w: Any, kept: bool, layer: Any) -> Any:
+            if not is_inexact(u):
                 return u
-            leaf_key = jax.random.fold_in(step_key, place)
-            chance = jax.random.bits(leaf_key, u.shape, jnp.uint16)
-            w, dtype = widen(jnp.asarray(w)), jnp.result_type(w)
-            x = (w + u).astype(jnp.float32)
-            return round_by_chance(x, dtype, chance.astype(jnp.uint32)) - w
+            u = widen(jnp.asarray(u))
+            if not (kept and is_16_bit(w)):
+                return u
+            return layer.map(by_chance, u, jnp.asarray(w))[0]
 
-        new_updates = [
-            rounded(place, u, w) for place, (u, w) in enumerate(zip(us, ws, strict=True))
-        ]
+        leaves = zip(us, treedef.flatten_up_to(params), *looks, strict=True)
+        new_updates = [rounded(*leaf) for leaf in leaves]
         count = optax.safe_increment(state.count)
         return treedef.unflatten(new_updates), RoundStochasticallyState(count, {})
 
@@ -140,7 +129,7 @@ def round_stochastically(
 
 def is_16_bit(x: Any) -> bool:
     """Tell whether an array or a shape is bfloat16 or float16."""
-    return jnp.result_type(x) in (jnp.bfloat16, jnp.float16)
+    return getattr(x, "dtype", None) in (jnp.bfloat16, jnp.float16)
 
 
 def round_by_chance(

@@ -11,7 +11,14 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, global_norm, is_none, widen
+from optix_tricks._tree import (
+    Mask,
+    PyTree,
+    global_norm,
+    is_none,
+    only_inexact,
+    widen,
+)
 from optix_tricks.transforms._in_float32 import in_float32, round_like
 
 
@@ -135,7 +142,7 @@ def sam(
         hyperparams={"rho": rho} | ({"eta": eta} if adaptive else {}),
         prepare=prepare,
         reports=("sharpness",),
-        mask=mask,
+        mask=only_inexact(mask),
     )
 
     def init(params: PyTree) -> SamState:

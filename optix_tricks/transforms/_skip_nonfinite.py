@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
-from optix_tricks._tree import PyTree, check_floating
+from optix_tricks._tree import PyTree, is_inexact
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
 
@@ -102,7 +102,6 @@ def skip_nonfinite(
         params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, SkipNonfiniteState]:
-        check_floating(updates)
         values = current_values(hyperparams, state.hyperparams, state.count)
         finite = all_finite(updates)
         in_a_row = jnp.where(finite, 0, optax.safe_increment(state.notfinite_count))
@@ -131,4 +130,5 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     >>> print(all_finite({"a": jnp.ones(2), "b": jnp.array([0.0, jnp.inf])}))
     False
     """
-    return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)], bool).all()
+    numbers = filter(is_inexact, jax.tree.leaves(tree))
+    return jnp.array([jnp.isfinite(x).all() for x in numbers], bool).all()

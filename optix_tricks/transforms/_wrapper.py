@@ -20,19 +20,33 @@ def update_if(
 
     The updates have the dtypes of `like`. Where the condition does not hold the update is
     not run. Outside of `jit` Python decides: an eager `lax.cond` compiles at every call.
+    What has no zero (keys, float0, functions) is that of `like` in any case.
     """
+    treedef: Any
+    leaves, treedef = jax.tree.flatten(like)
+    numbers = [place for place, x in enumerate(leaves) if _is_number(x)]
 
-    def do() -> tuple[PyTree, Any]:
+    def do() -> tuple[list, Any]:
         updates, new_state = update()
-        return round_like(updates, like), new_state
+        us = treedef.flatten_up_to(round_like(updates, like))
+        return [us[place] for place in numbers], new_state
 
-    def rest() -> tuple[PyTree, Any]:
-        zeros = jax.tree.map(lambda x: jnp.zeros_like(x, jnp.result_type(x)), like)
-        return zeros, inner_state
+    def rest() -> tuple[list, Any]:
+        xs = (leaves[place] for place in numbers)
+        return [jnp.zeros_like(x, jnp.result_type(x)) for x in xs], inner_state
 
     if isinstance(condition, jax.core.Tracer):
-        return jax.lax.cond(condition, do, rest)
-    return do() if condition else rest()
+        found, new_state = jax.lax.cond(condition, do, rest)
+    else:
+        found, new_state = do() if condition else rest()
+    for place, u in zip(numbers, found, strict=True):
+        leaves[place] = u
+    return treedef.unflatten(leaves), new_state
+
+
+def _is_number(x: Any) -> bool:
+    dtype = jnp.float32 if isinstance(x, float) else getattr(x, "dtype", object)
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_))
 
 
 def as_steps(name: str, value: Any, *, minimum: int) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from optix_tricks._tree import path_name
+from optix_tricks._paths import path_name
 from optix_tricks.dynamics import observe_weight_norms, scale_invariance
 
 

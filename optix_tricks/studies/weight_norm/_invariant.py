@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
 from optix_tricks.dynamics import scale_invariance
 from optix_tricks.training.dataset import Dataset
 from optix_tricks.training.loop import Job
@@ -25,9 +26,8 @@ def invariant_layers(job: Job, dataset: Dataset) -> InvariantLayers:
     found = scale_invariance(
         training_loss(job, dataset, size=64), job.params, key=jax.random.key(job.seed)
     )
-    leaves = jax.tree_util.tree_flatten_with_path(found.invariant)[0]
     mask = jax.tree.map(bool, found.invariant)
-    return InvariantLayers(mask, tuple(path_name(path) for path, x in leaves if x))
+    return InvariantLayers(mask, tuple(x.name for x in named_leaves(mask) if x.value))
 
 
 def training_loss(job: Job, dataset: Dataset, *, size: int) -> Callable[[PyTree], Array]:
