@@ -33,13 +33,16 @@ def first_values(given: Mapping[str, ScalarOrSchedule]) -> dict[str, Array]:
 
 
 def current_values(
-    given: Mapping[str, ScalarOrSchedule], kept: Mapping[str, Array], count: Array
+    given: Mapping[str, ScalarOrSchedule], kept: Mapping[str, Any], count: Array
 ) -> dict[str, Array]:
     """The hyperparameters of this step; `kept` are those in the state."""
     return {name: _current(value, kept[name], count) for name, value in given.items()}
 
 
-def _current(given: ScalarOrSchedule, kept: Array, count: Array) -> Array:
+def _current(given: ScalarOrSchedule, kept: Any, count: Array) -> Array:
     if callable(given):
         return as_scalar(given(count))
-    return as_scalar(given) if isinstance(given, jax.Array) else kept
+    if isinstance(given, jax.Array):
+        return as_scalar(given)
+    # A user may have set a Python number there.
+    return kept if isinstance(kept, jax.Array) else as_scalar(kept)

@@ -6,7 +6,7 @@ count, what is reported, and the shape of the state. docs/numerics.md states the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,17 @@ from optix_tricks._hyperparams import (
     first_values,
 )
 from optix_tricks._packed import Packed, WholeLeaf
-from optix_tricks._paths import is_hole
-from optix_tricks._storage import (
-    as_stored,
-    as_tree,
-    check_state_dtype,
-    load,
-    of_leaves,
-    store,
+from optix_tricks._slots import (
+    PARAMETER,
+    PER_LAYER,
+    Form,
+    PerUnit,
+    Queue,
+    first_slot,
+    put,
+    take,
 )
+from optix_tricks._storage import check_state_dtype, load, store
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -40,17 +42,7 @@ from optix_tricks._tree import (
     widen,
 )
 
-PER_LAYER = object()
-"""Initial value of a slot that holds one float32 number per layer, for reports."""
-
-PARAMETER = object()
-"""Initial value of a slot that starts as a copy of the parameter."""
-
-
-class Queue(NamedTuple):
-    """Initial value of a slot that is a tuple: `length` trees of zeros."""
-
-    length: int
+__all__ = ["PARAMETER", "PER_LAYER", "PerUnit", "Queue", "leafwise", "look_at"]
 
 
 def leafwise(
@@ -77,8 +69,8 @@ def leafwise(
       state: the state's NamedTuple class, with the fields `count`, `hyperparams`, then
         one for each slot and each report.
       hyperparams: numbers, arrays or schedules of the step count, by name.
-      slots: the initial value of each slot, by name: a number, `PARAMETER`, `PER_LAYER`
-        or a `Queue`.
+      slots: the initial value of each slot, by name: a number, `PARAMETER`, `PER_LAYER`,
+        a `PerUnit` or a `Queue`.
       prepare: `prepare(hyperparams, count, gradients, parameters) -> dict` is called
         once a step with the count of steps including this one and the unmasked leaves.
       reports: the names among `prepare`'s results that are state fields.
@@ -95,26 +87,16 @@ def leafwise(
     check_state_dtype(state_dtype)
 
     def init_fn(params: PyTree) -> Any:
-        leaves, treedef, keep, layers = look_at(params, mask, labels)
+        leaves, form, keep, layers = look_at(params, mask, labels)
 
         def new(value: Any, w: Any, kept: bool, layer: Any) -> Any:
             if w is None or not kept:
                 return None if w is None else optax.MaskedNode()
-            if value is PER_LAYER:
-                return jnp.zeros(layer.shape, jnp.float32)
-            wide = jnp.promote_types(w.dtype, jnp.float32)
-            if isinstance(value, Queue):
-                return tuple(new(0.0, w, kept, layer) for _ in range(value.length))
-            if value is PARAMETER and isinstance(w, jax.Array):
-                first = jnp.array(w, wide)  # a copy: the parameters may be donated
-            else:  # keeps a sharding; of a shape there is nothing to copy
-                number = 0.0 if value is PARAMETER else value
-                first = jnp.full_like(w, number, dtype=wide)
-            return as_stored(first, state_dtype)
+            return first_slot(value, w, layer, state_dtype)
 
         def new_tree(value: Any) -> PyTree:
             looks = zip(leaves, keep, layers, strict=True)
-            return _put(value, [new(value, *look) for look in looks], treedef)
+            return put(value, [new(value, *look) for look in looks], form)
 
         return state(
             count=jnp.zeros((), jnp.int32),
@@ -137,15 +119,15 @@ def leafwise(
                 f"state must be a {state.__name__}, got {type(state_).__name__}: take it "
                 "from init(params)."
             )
-        leaves, treedef, keep, layers = look_at(
+        leaves, form, keep, layers = look_at(
             updates, mask, labels, like=updates if params is None else params
         )
         old_slots = [
-            _take(value, getattr(state_, name), treedef) for name, value in slots.items()
+            take(value, getattr(state_, name), form) for name, value in slots.items()
         ]
         ws: list[Any] = [None] * len(leaves)
         if params is not None:
-            ws = treedef.flatten_up_to(params)
+            ws = form.boxed.flatten_up_to(params)
         keep = [k and g is not None for g, k in zip(leaves, keep, strict=True)]
         count = optax.safe_increment(state_.count)
         values = current_values(hyperparams, state_.hyperparams, state_.count)
@@ -172,43 +154,22 @@ def leafwise(
             for column, before, after in zip(new_slots, old, new, strict=True):
                 column[i] = store(after, before, count)
         trees = {
-            name: _put(value, column, treedef)
+            name: put(value, column, form)
             for (name, value), column in zip(slots.items(), new_slots, strict=True)
         }
         new_state = state(count=count, hyperparams=values, **trees, **said)
-        return treedef.unflatten(new_updates), new_state
+        return form.boxed.unflatten(new_updates), new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _put(value: Any, column: list, treedef: Any) -> Any:
-    """A slot of all leaves as it stands in the state: trees of arrays and nothing else.
-
-    What frameworks do to arrays in a tree of parameters (`nnx.Optimizer` boxes them) they
-    then find here too, and tuples stand outside of the trees.
-    """
-    if isinstance(value, Queue):
-        places = range(value.length)
-        rows = ([x if is_hole(x) else x[place] for x in column] for place in places)
-        return tuple(as_tree(row, treedef) for row in rows)
-    return as_tree(column, treedef)
-
-
-def _take(value: Any, slot: Any, treedef: Any) -> list:
-    """What `_put` was given."""
-    if isinstance(value, Queue):
-        rows = [of_leaves(tree, treedef) for tree in slot]
-        return [tuple(row[place] for row in rows) for place in range(treedef.num_leaves)]
-    return of_leaves(slot, treedef)
-
-
 def look_at(
     tree: PyTree, mask: Mask | None, labels: Any = None, like: PyTree = None
-) -> tuple[list, Any, list[bool], list]:
+) -> tuple[list, Form, list[bool], list]:
     """Leaves, structure, mask and layers of a tree, packed or plain."""
     if not isinstance(tree, Packed) and _holds_packed(tree):
         raise ValueError("a packed tree must stand alone: pack the whole tree at once.")
-    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
+    leaves = jax.tree.leaves(tree, is_leaf=is_none)
     if isinstance(tree, Packed):
         keep = tree.layout.mask_buffers(mask)
         layers: list[Any] = [*tree.layout.layers(labels)]
@@ -223,7 +184,7 @@ def look_at(
         )
     check_floating(tree, keep)
     leaves = [_as_array(x) if k else x for x, k in zip(leaves, keep, strict=True)]
-    return leaves, treedef, keep, layers
+    return leaves, Form(tree), keep, layers
 
 
 def _holds_packed(tree: PyTree) -> bool:

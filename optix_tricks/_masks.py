@@ -41,7 +41,7 @@ def mask_by_rank(min_rank: int) -> Callable[[PyTree], PyTree]:
     >>> mask_by_rank(2)({"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)})
     {'bias': False, 'kernel': True}
     """
-    return lambda tree: jax.tree.map(lambda x: jnp.ndim(x) >= min_rank, tree)
+    return lambda tree: map_named(lambda leaf: len(leaf.shape) >= min_rank, tree)
 
 
 def no_bias_or_norm(tree: PyTree) -> PyTree:
@@ -62,9 +62,10 @@ def no_bias_or_norm(tree: PyTree) -> PyTree:
 
     def is_weight(leaf: Leaf) -> bool:
         *above, name = leaf.name.lower().split("/")
-        if jnp.ndim(leaf.value) < 2 or SCALE_OR_SHIFT.search(name):
+        if len(leaf.shape) < 2 or SCALE_OR_SHIFT.search(name):
             return False
-        if name == "b" and (_long_axes(leaf) < 2 or f"{leaf.name[:-1]}w" in names):
+        is_long = sum(n > 1 for n in leaf.shape) > 1
+        if name == "b" and (f"{leaf.name[:-1]}w" in names or not is_long):
             return False
         holders = [leaf.owner.lower(), *above[-1:]]
         return name in WEIGHTS or not any(map(NORM.search, holders))
@@ -107,10 +108,6 @@ def warn_of_unfound(rule: str, patterns: Sequence[str], tree: PyTree) -> None:
             f"the {len(names)} paths are {few}{', ...' if len(names) > 3 else ''}.",
             stacklevel=3,
         )
-
-
-def _long_axes(leaf: Leaf) -> int:
-    return sum(n > 1 for n in jnp.shape(leaf.value))
 
 
 def _refuse_count(mask: str, tree: PyTree) -> None:

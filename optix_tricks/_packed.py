@@ -183,11 +183,11 @@ def pack_like(tree: PyTree, packed: Packed) -> Packed:
     return _fill(leaves, layout)
 
 
-def _fill(leaves: list[Array], layout: Layout) -> Packed:
+def _fill(leaves: list, layout: Layout) -> Packed:
     placed = sorted(
         zip(layout.segments, leaves, strict=True), key=lambda p: (p[0].start, p[0].stop)
     )
-    parts: list[list[Array]] = [[] for _ in layout.dtypes]
+    parts: list[list] = [[] for _ in layout.dtypes]
     for segment, leaf in placed:
         parts[segment.buffer].append(jnp.ravel(leaf))
     return Packed(tuple(jnp.concatenate(part) for part in parts), layout)

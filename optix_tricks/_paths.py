@@ -25,6 +25,11 @@ class Leaf(NamedTuple):
     value: Any
     owner: str  # class of the node that holds it: "dict", "LayerNorm"
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of an array; nothing else has one."""
+        return getattr(self.value, "shape", ())
+
 
 def is_hole(x: Any) -> bool:
     """Tell whether `x` stands for a leaf that is not there: None, or a wrapper's mask."""

@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
-from optax import MaskedNode
-
-from optix_tricks._paths import is_hole
 
 BLOCK = 256  # elements that share one scale
 MIN_BLOCKWISE_SIZE = 4096  # smaller leaves stay float32, as in Dettmers et al.
@@ -36,26 +33,6 @@ class Blocks(NamedTuple):
 
     codes: Any  # int8, of the parameter's shape
     scales: Any  # float32 [ceil(size / 256)], the largest magnitude of each block
-
-
-def as_tree(column: list, treedef: Any) -> Any:
-    """The slots of all leaves as a tree of arrays, or two in `Blocks`."""
-    if not any(isinstance(x, Blocks) for x in column):
-        return treedef.unflatten(column)
-    pairs = [x if isinstance(x, Blocks) else Blocks(x, _no_scales(x)) for x in column]
-    return Blocks(*(treedef.unflatten(part) for part in zip(*pairs, strict=True)))
-
-
-def of_leaves(tree: Any, treedef: Any) -> list:
-    """The slot of each leaf, as `as_tree` was given them."""
-    if not isinstance(tree, Blocks):
-        return treedef.flatten_up_to(tree)
-    parts = (treedef.flatten_up_to(part) for part in tree)
-    return [c if is_hole(s) else Blocks(c, s) for c, s in zip(*parts, strict=True)]
-
-
-def _no_scales(x: Any) -> Any:
-    return x if is_hole(x) else MaskedNode()
 
 
 def check_state_dtype(dtype: Any) -> None:

@@ -38,7 +38,7 @@ def resolve_labels(
         full = jax.tree.map(
             lambda label, branch: jax.tree.map(lambda _: label, branch, is_leaf=is_none),
             unbox(labels),  # a mask of the boxed tree serves the pure one
-            tree,
+            unbox(tree),
             is_leaf=is_none,
         )
     except (ValueError, TypeError) as error:

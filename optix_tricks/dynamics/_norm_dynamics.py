@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative
+from optix_tricks._paths import unbox
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -105,13 +106,18 @@ def weight_norms(
     given = {"gradients": gradients, "updates": updates}
     if trace is not None:
         given["trace"] = trace
-    check_floating([params, gradients, updates])
+    params, given = unbox((params, given))
     ws, structure = jax.tree.flatten(params, is_leaf=is_none)
-    flags = resolve_mask(mask, params)
+    flags = [
+        flag and w is not None
+        for flag, w in zip(resolve_mask(mask, params), ws, strict=True)
+    ]
     trees = {name: _leaves(name, tree, ws, structure) for name, tree in given.items()}
+    for tree in (params, *given.values()):
+        check_floating(tree, flags)
     rows: list[Any] = []
     for i, (w, flag) in enumerate(zip(ws, flags, strict=True)):
-        if w is None or not flag:
+        if not flag:
             rows.append((None,) * len(WeightNorms._fields))
             continue
         w = widen(jnp.asarray(w))

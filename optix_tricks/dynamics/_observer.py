@@ -14,6 +14,7 @@ from optix_tricks._checks import (
 )
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
 from optix_tricks._masks import no_bias_or_norm
+from optix_tricks._paths import unbox
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -116,14 +117,14 @@ def observe_weight_norms(
         return jax.tree.unflatten(structure, kept)
 
     def init_fn(params: PyTree) -> ObserveWeightNormsState:
-        check_floating(params)
+        check_floating(measured_only(params))
         zeros = jax.tree.map(
             lambda w: jnp.zeros(w.shape, jnp.promote_types(w.dtype, jnp.float32)),
             measured_only(params),
         )
 
         def scalars() -> PyTree:  # anew for each field: a state is donated
-            return jax.tree.map(lambda x: jnp.zeros((), x.dtype), zeros)
+            return jax.tree.map(lambda x: jnp.zeros((), x.dtype), unbox(zeros))
 
         return ObserveWeightNormsState(
             count=jnp.zeros((), jnp.int32),
@@ -143,7 +144,6 @@ def observe_weight_norms(
             raise ValueError(
                 "params must be given to the update of observe_weight_norms, got None."
             )
-        check_floating(updates)
         steps, inner_state = inner.update(
             updates, state.inner_state, params, **extra_args
         )

@@ -12,7 +12,8 @@ from optix_tricks._checks import check_count, check_decay
 from optix_tricks._hyperparams import ScalarOrSchedule, as_scalar
 from optix_tricks._leafwise import PARAMETER, leafwise
 from optix_tricks._paths import is_hole, unbox
-from optix_tricks._storage import load, of_leaves
+from optix_tricks._slots import Form, take
+from optix_tricks._storage import load
 from optix_tricks._tree import Mask, PyTree, is_none
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._lookahead import LookaheadState
@@ -247,11 +248,11 @@ def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
             return jnp.array(load(held[0], jnp.result_type(w)))
         return None if w is None else jnp.array(w)
 
-    leaves, pure = jax.tree.flatten(unbox(params), is_leaf=is_none)
-    structure = jax.tree.structure(params, is_leaf=is_none)
-    slots = [of_leaves(average, pure) for average in averages]
+    pure = Form(unbox(params))
+    slots = [take(PARAMETER, average, pure) for average in averages]
+    leaves = jax.tree.leaves(params, is_leaf=is_none)
     new = [chosen(*of_leaf) for of_leaf in zip(leaves, *slots, strict=True)]
-    return jax.tree.unflatten(structure, new)
+    return Form(params).boxed.unflatten(new)
 
 
 def _averages(tree: PyTree) -> Iterator[PyTree]:

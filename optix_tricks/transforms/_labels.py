@@ -5,8 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
-
 from optix_tricks._masks import warn_of_unfound
 from optix_tricks._paths import Leaf, map_named, named_leaves
 from optix_tricks._tree import PyTree, is_none, resolve_labels
@@ -68,6 +66,7 @@ def group_table(labels: Any, params: PyTree) -> str:
       ValueError: if the labels' structure is no prefix of the tree's.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> from optix_tricks import no_bias_or_norm
       >>> params = {"conv": {"kernel": jnp.ones((3, 3, 1, 8)), "bias": jnp.ones(8)}}
       >>> print(group_table(no_bias_or_norm, params))
@@ -78,9 +77,9 @@ def group_table(labels: Any, params: PyTree) -> str:
     """
     named = resolve_labels(labels, params)
     groups: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for label, (name, x, _) in zip(named, named_leaves(params, is_none), strict=True):
-        if x is not None:
-            groups.setdefault(str(label), []).append((name, jnp.shape(x)))
+    for label, leaf in zip(named, named_leaves(params, is_none), strict=True):
+        if leaf.value is not None:
+            groups.setdefault(str(label), []).append((leaf.name, leaf.shape))
     rows = []
     for group, held in sorted(groups.items()):
         sizes = [math.prod(shape) for _, shape in held]

@@ -2,16 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import PER_LAYER, leafwise
+from optix_tricks._leafwise import PER_LAYER, PerUnit, leafwise
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._packed import Packed
 from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._units import unit_axes
@@ -215,29 +213,16 @@ def scale_by_rotation(
 
         return layer.map(turn, u, w, nu, norm)
 
-    whole = leafwise(
+    return leafwise(
         rule,
         ScaleByRotationState,
         hyperparams={"rotation": rotation, "decay": decay},
-        slots={"nu": 0.0, "norm": 0.0, "angle": PER_LAYER},
+        slots={"nu": PerUnit(axes_of), "norm": PerUnit(axes_of), "angle": PER_LAYER},
         prepare=prepare,
         mask=mask,
         needs_params=True,
         layerwise=True,
     )
-
-    def init_one_number_per_unit(params: PyTree) -> ScaleByRotationState:
-        state = whole.init(params)
-        if isinstance(params, Packed):  # a buffer is cut by elements
-            return state
-
-        def first(x: Array) -> Array:
-            return jnp.sum(x, axis=axes_of(x), keepdims=True)
-
-        nu, norm = jax.tree.map(first, (state.nu, state.norm))
-        return state._replace(nu=nu, norm=norm)
-
-    return optax.GradientTransformationExtraArgs(init_one_number_per_unit, whole.update)
 
 
 def _ratio(x: Array, size: Array) -> Array:

@@ -101,7 +101,7 @@ def round_stochastically(
                 "state, params)."
             )
         step_key = jax.random.fold_in(key, state.count)
-        us, treedef, *looks = look_at(updates, mask, path_numbers, like=params)
+        us, form, *looks = look_at(updates, mask, path_numbers, like=params)
 
         def by_chance(leaf: Any, u: Array, w: Array) -> tuple[Array]:
             chance = jax.random.bits(
@@ -119,10 +119,10 @@ def round_stochastically(
                 return u
             return layer.map(by_chance, u, jnp.asarray(w))[0]
 
-        leaves = zip(us, treedef.flatten_up_to(params), *looks, strict=True)
+        leaves = zip(us, form.boxed.flatten_up_to(params), *looks, strict=True)
         new_updates = [rounded(*leaf) for leaf in leaves]
         count = optax.safe_increment(state.count)
-        return treedef.unflatten(new_updates), RoundStochasticallyState(count, {})
+        return form.boxed.unflatten(new_updates), RoundStochasticallyState(count, {})
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -1,0 +1,148 @@
+"""`nnx.Optimizer` takes every transformation: ten steps in it are those of a plain tree.
+
+It boxes the arrays of a state at the start, takes them out before each update, and puts
+back what it finds, by path: a state must not change its form on the way.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import CASES
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+import optix_tricks as ot
+from optix_tricks.dynamics import observe_weight_norms
+
+STEPS = 10
+RNG = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+# An attention's `value` is a layer and no box; the kernel of `big` fills blocks of int8.
+PARAMS = {
+    "attention": {"value": {"kernel": draw(3, 2, 2), "bias": draw(2, 2)}},
+    "blocks": {0: {"kernel": draw(4, 3)}},
+    "norm": {"scale": draw(3)},
+}
+BIG = PARAMS | {"big": {"kernel": draw(64, 64)}}
+MASK = ot.mask_by_path("value/kernel$|big")
+
+ROWS = {case.public: case for case in reversed(CASES)}  # the first of each function
+INT8 = ot.adam(0.1, state_dtype="int8")
+PARTS = {"a": ot.lars(0.1), "b": ot.sgd(0.1, momentum=0.9)}
+
+VARIANTS = {
+    "adam_int8": INT8,
+    "adam_bfloat16": ot.adam(0.1, state_dtype="bfloat16"),
+    "lookahead_int8": ot.lookahead(INT8, sync_period=2, reset_state=True),
+    "skip_nonfinite_int8": ot.skip_nonfinite(INT8),
+    "delayed_gradients_int8": ot.delayed_gradients(2, state_dtype="int8"),
+    "ema_of_params_int8": ot.ema_of_params(0.8, state_dtype="int8", mask=MASK),
+    "adamw_by_path": ot.adamw(0.1, weight_decay=0.5, mask=MASK),
+    "rotation_by_path": ot.scale_by_rotation(0.1, mask=MASK),
+    "groups_by_path": ot.scale_by_group(
+        {"a": 2.0, "b": 0.5}, ot.label_by_path({"bias$": "a", "": "b"})
+    ),
+    "partition_by_path": optax.partition(
+        PARTS, ot.label_by_path({"kernel$": "a", "": "b"})
+    ),
+    "observed": observe_weight_norms(ot.sgd(0.1), learning_rate=0.1, every=2),
+}
+
+
+class Node(nnx.Module):
+    """A module from a dict of arrays."""
+
+    def __init__(self, tree):
+        for name, x in tree.items():
+            is_list = isinstance(x, dict) and 0 in x
+            made = nnx.List(map(Node, x.values())) if is_list else boxed(x)
+            setattr(self, str(name), made)
+
+
+def boxed(x):
+    return Node(x) if isinstance(x, dict) else nnx.Param(jnp.asarray(x))
+
+
+def train(tx, params):
+    """Ten steps in an `nnx.Optimizer` and on the plain tree, and both states."""
+    grads = [jax.tree.map(lambda x: draw(*x.shape), params) for _ in range(STEPS)]
+    update = jax.jit(tx.update)
+    compiled = optax.GradientTransformationExtraArgs(tx.init, update)
+
+    model = Node(params)
+    optimizer = nnx.Optimizer(model, compiled, wrt=nnx.Param)
+    for g in grads:
+        optimizer.update(model, nnx.state(Node(g), nnx.Param))
+    assert update._cache_size() == 1, "the state has changed its form"
+
+    w = jax.tree.map(jnp.asarray, params)
+    state = tx.init(w)
+    for g in grads:
+        updates, state = compiled.update(g, state, w)
+        w = optax.apply_updates(w, updates)
+    return model, optimizer, w, state
+
+
+@pytest.mark.parametrize("name", [*ROWS, *VARIANTS])
+def test_ten_steps_are_those_of_the_plain_tree(name):
+    tx = ROWS[name].build() if name in ROWS else VARIANTS[name]
+    params = BIG if "int8" in name else PARAMS
+    model, optimizer, w, plain_state = train(tx, params)
+    ours = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    chex.assert_trees_all_close(ours, w, rtol=1e-5, atol=1e-6)
+    assert not jax.tree.all(jax.tree.map(np.array_equal, w, params))
+    said, want = ot.report(optimizer.opt_state), ot.report(plain_state)
+    assert said.keys() == want.keys()
+    chex.assert_trees_all_close(said, want, rtol=1e-5, atol=1e-5)
+
+
+def test_what_one_asks_of_a_state_is_answered_from_an_optimizer():
+    inner = ot.accumulate(ot.adam(0.1), 2)
+    tx = ot.dynamic_loss_scale(optax.chain(inner, ot.ema_of_params(0.5)), init_scale=4.0)
+    model, optimizer, w, plain_state = train(tx, PARAMS)
+    assert ot.loss_scale(optimizer.opt_state) == ot.loss_scale(plain_state) == 4
+    params = nnx.state(model, nnx.Param)
+    averages = ot.averaged_params(optimizer.opt_state, params)
+    assert jax.tree.structure(averages) == jax.tree.structure(params)
+    want = ot.averaged_params(plain_state, w)
+    chex.assert_trees_all_close(nnx.to_pure_dict(averages), want, rtol=1e-6)
+    table = ot.group_table(ot.no_bias_or_norm, params)
+    assert table == ot.group_table(ot.no_bias_or_norm, w)
+
+
+@pytest.mark.parametrize("rate", [0.25, np.float32(0.25), jnp.float32(0.25)])
+def test_a_rate_set_in_the_state_is_the_next_steps_rate(rate):
+    model = Node(PARAMS)
+    optimizer = nnx.Optimizer(model, ot.sgd(0.1), wrt=nnx.Param)
+    assert optax.tree.get(optimizer.opt_state, "learning_rate")[...] == jnp.float32(0.1)
+    state = optax.tree.set(optimizer.opt_state, learning_rate=rate)
+    optimizer.opt_state = nnx.data(state)
+    for _ in range(2):
+        optimizer.update(model, nnx.state(Node(PARAMS), nnx.Param))
+    norm = nnx.to_pure_dict(nnx.state(model, nnx.Param))["norm"]["scale"]
+    np.testing.assert_allclose(norm, 0.5 * PARAMS["norm"]["scale"], rtol=1e-6)
+
+
+def test_numbers_per_layer_do_not_take_the_sharding_of_the_parameters_box():
+    class Net(nnx.Module):
+        def __init__(self):
+            init = nnx.with_partitioning(nnx.initializers.ones, ("data", None))
+            self.dense = nnx.Linear(64, 72, kernel_init=init, rngs=nnx.Rngs(0))
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    links = ot.scale_by_adam(state_dtype="int8"), ot.lars(0.1), ot.scale_by_rotation(0.1)
+    with jax.set_mesh(mesh):
+        model = Net()
+        optimizer = nnx.Optimizer(model, optax.chain(*links), wrt=nnx.Param)
+        codes = optimizer.opt_state[0].mu.codes["dense"]["kernel"][...]
+        assert codes.dtype == jnp.int8
+        assert codes.sharding.spec == PartitionSpec("data")
+    assert "trust_ratio/dense/kernel" in ot.report(optimizer.opt_state)
