@@ -65,8 +65,8 @@ def named_leaves(
 ) -> list[Leaf]:
     """The leaves of `tree` with their names, in the order of `jax.tree.leaves`.
 
-    >>> [leaf.name for leaf in named_leaves({("conv", 0): 1, "head": [2, None]})]
-    ['conv/0', 'head/0']
+    >>> [leaf.name for leaf in named_leaves([{("conv", 0): 1}, {"head": [2, None]}])]
+    ['0/conv/0', '1/head/0']
     >>> [leaf.name for leaf in named_leaves([1, None, optax.MaskedNode()], is_hole)]
     ['0', '1', '2']
     """

@@ -313,6 +313,33 @@ def test_a_mask_that_divides_a_buffer_is_refused():
             tx.init(packed)
 
 
+def test_links_of_several_masks_share_a_packed_tree():
+    tree = {
+        "conv": {"kernel": jnp.full((2, 3), 0.5), "bias": jnp.ones(3)},
+        "head": {"kernel": jnp.full((3, 2), 2.0), "bias": jnp.ones(2)},
+        "mlp": {"kernel": jnp.full((3, 3), 3.0), "bias": None},
+    }
+    by_default = optax.chain(ot.adaptive_grad_clip(0.01), ot.lars(0.1, weight_decay=0.1))
+    only_mlp = ot.mask_by_path("mlp")
+    third = optax.chain(by_default, ot.add_decayed_weights(0.1, mask=only_mlp))
+    masks = (ot.no_bias_or_norm, ot.no_last_layer, only_mlp)
+    for tx, given in ((by_default, {}), (third, {"mask": masks})):
+        packed = ot.pack(tree, **given)
+        updates, _ = tx.update(packed, tx.init(packed), packed)
+        want, _ = tx.update(tree, tx.init(tree), tree)
+        chex.assert_trees_all_close(ot.unpack(updates), want, rtol=1e-6)
+    with pytest.raises(
+        ValueError, match=r"several as a tuple, mask=\(no_bias_or_norm, o"
+    ):
+        third.init(ot.pack(tree))
+
+
+def test_a_mask_for_packed_parameters_that_are_a_tuple_is_a_tuple_of_bools():
+    tree = (jnp.ones(2), jnp.ones(3))
+    assert len(ot.pack(tree, mask=(True, False)).buffers) == 2
+    assert len(ot.pack(tree, mask=(True, True)).buffers) == 1
+
+
 def test_a_mask_for_packed_parameters_has_the_structure_of_the_tree():
     packed = ot.pack(PARAMS, mask=ot.mask_by_rank(2))
     tx = ot.trace(0.9, mask=ot.mask_by_rank(2)(PARAMS))

@@ -75,6 +75,7 @@ def reduce_on_plateau(
         not given or no scalar.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = reduce_on_plateau(factor=0.5, patience=1)
       >>> state = tx.init(jnp.zeros(2))
       >>> for loss in (1.0, 0.8, 0.8):
