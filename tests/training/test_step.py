@@ -415,7 +415,7 @@ class Deep(nnx.Module):
     ids=["clipped sgd", "lars", "sam"],
 )
 def test_packed_parameters_take_the_same_steps(tx):
-    """Masks and norms per layer included; the optimiser sees four buffers, not sixteen."""
+    """Masks and norms per layer included; four buffers, not sixteen arrays."""
     apply, params, stats = functional(Deep(nnx.Rngs(0)))
     step = jax.jit(make_train_step(apply, cross_entropy, tx))
     key = jax.random.key(0)
