@@ -164,6 +164,21 @@ def check_floating(tree: PyTree) -> None:
             )
 
 
+def check_arrays(name: str, tree: PyTree) -> None:
+    """Raise unless the leaves of `tree` have values, as those of `jax.eval_shape` do not.
+
+    Raises:
+      ValueError: naming the first other leaf by its path.
+    """
+    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if isinstance(x, jax.ShapeDtypeStruct):
+            raise ValueError(
+                f"{name} must hold arrays, got a shape without values,"
+                f" {x.dtype}{list(x.shape)} at '{path_name(path)}': make the model itself"
+                " and not by eval_shape, or call this within jax.eval_shape too."
+            )
+
+
 def widen(x: Array) -> Array:
     """Cast 16-bit floats to float32; leave float32 and float64 as they are."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

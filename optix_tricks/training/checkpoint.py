@@ -8,6 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from optix_tricks._tree import PyTree, path_name
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained, no_space
 from optix_tricks.training.state import TrainState
 
@@ -28,8 +29,8 @@ class Checkpoints:
       read_only: leave what another process may be writing alone.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2, read_only: bool = False):
-        self.directory = directory.absolute()
+    def __init__(self, directory: PathLike, *, keep: int = 2, read_only: bool = False):
+        self.directory = Path(directory).absolute()
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_handlers=ocp.StandardCheckpointHandler(),

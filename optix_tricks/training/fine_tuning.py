@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 
 from optix_tricks._tree import PyTree, path_name
 from optix_tricks.training.checkpoint import CheckpointError
+from optix_tricks.training.dataset import PathLike
 
 
 class RestoreReport(NamedTuple):
@@ -156,7 +157,7 @@ def _renamed(loaded: PyTree, rename: Mapping[str, str]) -> dict[str, Any]:
     return renamed
 
 
-def load_params(path: str | Path) -> dict[str, PyTree]:
+def load_params(path: PathLike) -> dict[str, PyTree]:
     """Read parameters and batch statistics of a run, without its model.
 
         {"batch_stats": tree, "params": tree}    nested dicts of NumPy arrays

@@ -39,7 +39,8 @@ def greedy_layerwise(
     each one pass forward through the blocks below, and none backward.
 
     Args:
-        blocks: modules called as `block(x, train=...)`, the first on the images.
+        blocks: modules called as `block(x, train=...)` or `block(x)`, the first on the
+            images.
         make_head: `make_head(k)`, a module called likewise on the output of block k; it
             returns the logits.
         train_stage: `train_stage(k, apply, params, batch_stats)` trains the network

@@ -87,7 +87,8 @@ def sweep(
         evaluate: `evaluate(state, batch)` returns a dict of numbers per example [batch];
             their means over `test_data` after each epoch join the history.
         test_data: like `data`.
-        test_batch_size: examples in a call of `evaluate`.
+        test_batch_size: examples in a call of `evaluate`; a smaller last one, where they
+            do not divide, is compiled for itself.
         stop: `stop(history)`, called after each epoch with the history until then, tells
             who stops, [settings, seeds].
         mode: "loop" trains one member after the other, "vmap" all of them stacked, "map"
@@ -135,6 +136,8 @@ def sweep(
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if (evaluate is None) != (test_data is None):
         raise ValueError("evaluate and test_data must be given together, got one.")
+    if evaluate is not None and not len(jax.tree.leaves(test_data)[0]):
+        raise ValueError("test_data must hold at least one example, got none.")
     if not len(seeds):
         raise ValueError("seeds must hold at least one, got none.")
     settings = jax.tree.map(jnp.asarray, settings)
