@@ -20,6 +20,7 @@ from jaxtyping import Array
 from optix_tricks._tree import (
     Mask,
     PyTree,
+    check_arrays,
     is_none,
     no_bias_or_norm,
     resolve_labels,
@@ -123,6 +124,7 @@ def pack(
       >>> unpack(packed)["w"].shape
       (2, 3)
     """
+    check_arrays("tree", tree)
     leaves, treedef = jax.tree.flatten(tree)
     shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in leaves]
     flags = resolve_mask(mask, jax.tree.unflatten(treedef, shapes))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._tree import PyTree, check_arrays, path_name
 from optix_tricks.training.state import Apply
 
 LARGE = 2.0**100
@@ -73,6 +73,8 @@ def refresh_batch_statistics(
     Source: "Averaging Weights Leads to Wider Optima and Better Generalization",
     Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, 2018, section 3.2.
     """
+    check_arrays("params", params)
+    check_arrays("batch_stats", batch_stats)
     average = zeros = _zeros(batch_stats)
     momentum: PyTree = None
     images_so_far = 0

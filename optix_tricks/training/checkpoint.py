@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._tree import PyTree, check_arrays, path_name
 from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained, no_space
 from optix_tricks.training.state import TrainState
@@ -56,6 +56,7 @@ class Checkpoints:
         Raises:
           RunError: if the disk has no room for it.
         """
+        check_arrays("state", state)
         arrays = _arrays(state)
         run = self.directory.parent
         # Asked before, as Orbax's writers each report a full disk at length.

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Integer, Key, Num
 
 from optix_tricks._checks import check_count
 from optix_tricks._packed import unpacked
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
@@ -240,6 +240,8 @@ def make_evaluate(
         return jnp.sum(hits), jnp.sum(loss(logits, labels))
 
     def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
+        check_arrays("params", params)
+        check_arrays("batch_stats", batch_stats)
         size = len(data.labels)
         if not size:
             raise ValueError("data must hold at least one example, got none.")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._tree import PyTree, check_arrays, path_name
 from optix_tricks.training.checkpoint import CheckpointError
 from optix_tricks.training.dataset import PathLike
 
@@ -61,7 +61,8 @@ def restore_partially(
     behind. Cost: a copy of what is loaded.
 
     Args:
-        params: of the model, initialised: what is not loaded stays as it is.
+        params: of the model, initialised: what is not loaded stays as it is. Shapes
+            without values, of `nnx.eval_shape`, serve where all of it is loaded.
         loaded: any tree of arrays, such as `load_params(run)["params"]`.
         rename: regular expressions and their replacements, applied in turn to the paths
             of `loaded`, such as `{"^backbone/": ""}`.
@@ -125,7 +126,9 @@ def restore_partially(
         )
     if strict and (missing or mismatched or there):
         raise ValueError(f"loaded must fit params where strict is True, got:\n{report}")
-    return jax.tree.unflatten(jax.tree.structure(params), new), report
+    restored = jax.tree.unflatten(jax.tree.structure(params), new)
+    check_arrays("params", restored)
+    return restored, report
 
 
 def _check_range(path: str, x: Any, dtype: Any) -> None:

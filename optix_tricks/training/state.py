@@ -101,6 +101,8 @@ def functional(
             raise ValueError(
                 "key must be given to train a model that draws random numbers, got None."
             )
+        check_arrays("params", params)
+        check_arrays("batch_stats", batch_stats)
         started = streams if key is None else _started(streams, key)
         module: Any = nnx.merge(graphs[train], params, batch_stats, started, copy=True)
         logits = module(preprocess(images), **train_argument(module, train=train))

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Integer, Key, Num
 
 from optix_tricks._packed import packed_like, unpacked
-from optix_tricks._tree import PyTree, global_norm
+from optix_tricks._tree import PyTree, check_arrays, global_norm
 from optix_tricks.training.compiling import explained, jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.transforms import loss_scale, report
@@ -242,6 +242,7 @@ def compile_step_on_mesh(
 
     shardings = jax.tree.map(shard, state)
     over_batch = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    check_arrays("state", state)
     compiled = jit(
         step,
         donate_argnums=0,
@@ -283,6 +284,7 @@ def compile_step_on_devices(
     """
     devices = jax.devices() if devices is None else devices
     n = len(devices)
+    check_arrays("state", state)
     stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), state)
     compiled = jax.pmap(step, axis_name=axis_name, donate_argnums=0, devices=devices)
 

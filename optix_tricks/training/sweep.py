@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.members import Members
 from optix_tricks.training.stacked import Evaluate, Stack, Step, batch_of
@@ -148,6 +148,7 @@ def sweep(
     whole = -(-total // steps)  # epochs, the last one of which may be short
     rows = [jax.tree.map(lambda x, k=k: x[k], settings) for k in range(shape[0])]
     states = [init(row, seed) for row in rows for seed in seeds]
+    check_arrays("init's states", states)
     metrics = _names(lambda b: step(rows[0], states[0], b)[1], data, batch_size, ())
     test_metrics: list[str] = []
     if evaluate is not None:
