@@ -146,8 +146,9 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
     return Dataset(name, x_train, y_train, x_test, y_test, tuple(map(str, names)))
 
 
-def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_npz(path: PathLike, arrays: Mapping[str, Any]) -> None:
     """Write all or nothing, and nothing where the disk does not let us."""
+    path = Path(path)
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         try:

@@ -93,7 +93,7 @@ class RunDirectory:
         """Write a file whole or not at all."""
         with explained(self.path):
             temporary = self.path / f".{name}.tmp"
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2, default=os.fspath) + "\n")
             temporary.replace(self.path / name)
 
     def append_metrics(self, rows: Iterable[dict[str, Any]]) -> None:

@@ -232,6 +232,7 @@ def compile_step_on_mesh(
     Raises:
       ValueError: when the step is called, if the devices do not divide the batch.
     """
+    check_arrays("state", state)
 
     def shard(x: Array) -> NamedSharding:
         spec: list[Any] = [None] * x.ndim
@@ -242,7 +243,6 @@ def compile_step_on_mesh(
 
     shardings = jax.tree.map(shard, state)
     over_batch = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    check_arrays("state", state)
     compiled = jit(
         step,
         donate_argnums=0,
