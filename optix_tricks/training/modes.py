@@ -40,13 +40,17 @@ def train_argument(model: Any, *, train: bool) -> dict[str, bool]:
 
 def check_call(model: nnx.Module) -> None:
     """Raise unless a model can be called on images, with `train` or without."""
-    try:
-        inspect.signature(model).bind(None, **train_argument(model, train=True))
-    except TypeError as error:
+    fault = None if callable(model) else "it has no __call__"
+    if fault is None:
+        try:
+            inspect.signature(model).bind(None, **train_argument(model, train=True))
+        except TypeError as error:
+            fault = str(error)
+    if fault is not None:
         raise ValueError(
             "model must be called as model(images, train=...) or model(images), got"
-            f" {type(model).__name__}: {error}."
-        ) from error
+            f" {type(model).__name__}: {fault}."
+        )
 
 
 def _takes_train(model: Any) -> bool:

@@ -75,7 +75,6 @@ def functional(
         and `train`; when `apply` is called, if random numbers are trained with and no
         key is given, or batch statistics move with `train=False`.
     """
-    check_call(model)
     parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
     _, params, stats, streams, rest = parts
     if jax.tree.leaves(rest):
@@ -84,6 +83,7 @@ def functional(
             "model must hold nothing but parameters, batch statistics and random state, "
             f"found {', '.join(sorted(kinds))}."
         )
+    check_call(model)
     graphs = {
         train: nnx.graphdef(in_mode(nnx.merge(*parts, copy=True), train=train))
         for train in (True, False)

@@ -216,7 +216,10 @@ def test_a_call_that_wants_more_than_images_is_named():
     class Silent(nnx.Module):
         pass
 
-    for model, fault in ((Training, "argument: 'training'"), (Silent, "not a callable")):
+    for model, fault in (
+        (Training, "argument: 'training'"),
+        (Silent, "it has no __call__"),
+    ):
         match = rf"model must be called as .* got {model.__name__}: .*{fault}"
         with pytest.raises(ValueError, match=match):
             functional(model())
