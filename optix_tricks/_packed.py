@@ -19,7 +19,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._masks import no_bias_or_norm, no_last_layer
-from optix_tricks._tree import Mask, PyTree, is_none, resolve_labels, resolve_mask
+from optix_tricks._tree import (
+    Mask,
+    PyTree,
+    check_arrays,
+    is_none,
+    resolve_labels,
+    resolve_mask,
+)
 
 
 class Segment(NamedTuple):
@@ -138,6 +145,7 @@ def pack(
       >>> unpack(packed)["w"].shape
       (2, 3)
     """
+    check_arrays("tree", tree)
     leaves, treedef = jax.tree.flatten(tree)
     shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in leaves]
     like = jax.tree.unflatten(treedef, shapes)

@@ -112,6 +112,22 @@ def check_floating(tree: PyTree, keep: Sequence[bool] | None = None) -> None:
         )
 
 
+def check_arrays(name: str, tree: PyTree) -> None:
+    """Raise unless the leaves of `tree` have values, as those of `jax.eval_shape` do not.
+
+    Raises:
+      ValueError: naming the first other leaf by its path.
+    """
+    for place, x in enumerate(jax.tree.leaves(tree)):
+        if isinstance(x, jax.ShapeDtypeStruct):
+            raise ValueError(
+                f"{name} must hold arrays, got a shape without values,"
+                f" {x.dtype}{list(x.shape)} at '{named_leaves(tree)[place].name}': make"
+                " the model itself and not by eval_shape, or call this within"
+                " jax.eval_shape too."
+            )
+
+
 def widen(x: Array) -> Array:
     """Cast 16-bit floats to float32; leave float32 and float64 as they are."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

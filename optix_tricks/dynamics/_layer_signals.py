@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.layers import layer_outputs, named_layers
 
 
@@ -57,6 +57,7 @@ def read_layers(
     Returns:
         Paths of the layers, and what `read` returned with a leading axis of layers.
     """
+    check_arrays("model", nnx.to_pure_dict(nnx.state(model)))
     graph, params, *rest = nnx.split(model, nnx.Param, ...)
     fixed = {name: value for name, value in kwargs.items() if _is_plain(value)}
     traced = {name: value for name, value in kwargs.items() if name not in fixed}

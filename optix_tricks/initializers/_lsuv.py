@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.dynamics._layer_signals import called_layers
 from optix_tricks.initializers._depth import variance
 from optix_tricks.initializers._standard import orthogonal
@@ -84,6 +84,7 @@ def lsuv(
     """
     check_positive("tolerance", tolerance)
     check_count("max_iterations", max_iterations, minimum=1)
+    check_arrays("model", nnx.to_pure_dict(nnx.state(model)))
     model = nnx.clone(model)
     paths = tuple(called_layers(model, batch, **kwargs))
     if key is not None:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
+from optix_tricks._tree import check_arrays
+
 
 def kernel_of(layer: Any) -> nnx.Param:
     """Return the parameter by which a layer multiplies, or raise if there is none."""
@@ -21,6 +23,7 @@ def kernel_of(layer: Any) -> nnx.Param:
             "layer must have a parameter `kernel` of two or more axes, as nnx.Linear and"
             f" nnx.Conv have, got {type(layer).__name__}."
         )
+    check_arrays("layer", {"kernel": kernel.get_value()})
     return kernel
 
 

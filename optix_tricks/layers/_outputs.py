@@ -7,6 +7,8 @@ from typing import Any
 from flax import nnx
 from jax.extend.core import get_opaque_trace_state
 
+from optix_tricks._tree import check_arrays
+
 Selection = Callable[[str, nnx.Module], bool]
 
 
@@ -56,7 +58,8 @@ def layer_outputs(
         The model's output, and a dict from path to output.
 
     Raises:
-        ValueError: if no layer is selected, or one is that the model calls inside of a
+        ValueError: if no layer is selected, the model was made by `nnx.eval_shape` and
+            has no values, or a layer is selected that the model calls inside of a
             transformation of its own, such as `vmap`, from which nothing can be kept.
 
     Examples:
@@ -66,6 +69,7 @@ def layer_outputs(
         >>> {path: x.shape for path, x in outputs.items()}
         {'layers.0': (4, 3)}
     """
+    check_arrays("model", nnx.to_pure_dict(nnx.state(model)))
     layers = named_layers(model, only)
     if not layers:
         raise ValueError("only must select at least one layer of the model, got none.")

@@ -20,6 +20,7 @@ from optix_tricks.recipes import (
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import RunError
 
 RECIPES: dict[str, ModuleType] = {
@@ -35,7 +36,9 @@ RECIPES: dict[str, ModuleType] = {
 }
 
 
-def reconfigure(path: Path, name: str, fields: dict[str, Any]) -> tuple[ModuleType, Any]:
+def reconfigure(
+    path: PathLike, name: str, fields: dict[str, Any]
+) -> tuple[ModuleType, Any]:
     """Return the recipe of an earlier run and its settings.
 
     Raises:
@@ -47,6 +50,6 @@ def reconfigure(path: Path, name: str, fields: dict[str, Any]) -> tuple[ModuleTy
         return RECIPES[name], RECIPES[name].Config(**fields)
     except TypeError as error:
         raise RunError(
-            f"the settings in {path / 'config.json'} are not those of recipe {name!r} in "
-            f"this version: {error}."
+            f"the settings in {Path(path) / 'config.json'} are not those of recipe "
+            f"{name!r} in this version: {error}."
         ) from error

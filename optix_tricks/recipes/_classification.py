@@ -41,7 +41,7 @@ def make_job(
       config: with `epochs`, `batch_size`, `label_smoothing`, `seed` and, for the loss
         scale of float16, `compute_dtype`.
       dataset: gives the mean and deviation of its channels.
-      model: takes `images` and `train=`.
+      model: takes `images`, with `train=` or without.
       tx: the recipe's chain, for float32 gradients.
       augment: of the images.
       mix: of images and labels, after it.

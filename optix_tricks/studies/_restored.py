@@ -10,7 +10,7 @@ from optix_tricks.recipes import reconfigure
 from optix_tricks.reports import Run, read_run
 from optix_tricks.training.checkpoint import Checkpoints
 from optix_tricks.training.data import load_dataset
-from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.dataset import Dataset, PathLike
 from optix_tricks.training.loop import Job
 from optix_tricks.training.state import TrainState, create_state
 
@@ -27,7 +27,7 @@ class Restored(NamedTuple):
 
 
 def restore_run(
-    path: str | os.PathLike[str], *, data_dir: str | None = None, unfinished: bool = False
+    path: PathLike, *, data_dir: PathLike | None = None, unfinished: bool = False
 ) -> Restored:
     """Restore the newest checkpoint of a run, finished or not.
 
@@ -43,7 +43,7 @@ def restore_run(
         CheckpointError: if it has no checkpoint, or one of another model.
     """
     run = read_run(path)
-    fields = run.config | ({} if data_dir is None else {"data_dir": data_dir})
+    fields = run.config | ({} if data_dir is None else {"data_dir": os.fspath(data_dir)})
     recipe, config = reconfigure(run.path, run.recipe, fields)
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     job = exact = recipe.build(config, dataset)

@@ -1,7 +1,6 @@
 """The loss surface where a run stands: is it a critical point, and how sharp is it?"""
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 
 import jax
@@ -18,6 +17,7 @@ from optix_tricks.dynamics import (
 )
 from optix_tricks.reports import plot_spectral_density
 from optix_tricks.studies._restored import restore_run
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained
 from optix_tricks.training.step import Batch
 
@@ -41,10 +41,10 @@ class _Counted:
 
 
 def measure_curvature(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     images: int = 512,
-    data_dir: str | None = None,
+    data_dir: PathLike | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Measure the curvature of the training loss at a run's newest checkpoint.

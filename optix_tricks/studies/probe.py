@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from
 from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training.compiling import jit
-from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.dataset import Dataset, PathLike
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import explained, finite
@@ -34,9 +33,9 @@ Row = dict[str, Any]
 
 
 def probe_run(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
-    data_dir: str | None = None,
+    data_dir: PathLike | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
     """Train some steps on from a run's checkpoint and measure what it did not log.

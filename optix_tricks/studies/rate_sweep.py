@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optix_tricks.training.compiling import jit
-from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.dataset import Dataset, PathLike
 from optix_tricks.training.epoch import epoch_orders
 from optix_tricks.training.loop import Job
 from optix_tricks.training.run_directory import RunError, explained, finite
@@ -38,7 +38,7 @@ def sweep_learning_rates(
     *,
     rates: Sequence[float],
     seeds: Sequence[int],
-    path: Path,
+    path: PathLike,
     name: str = "",
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
 ) -> RateSweep:
@@ -67,6 +67,7 @@ def sweep_learning_rates(
     Raises:
         RunError: if the file cannot be written, or a line of it is no result.
     """
+    path = Path(path)
     done = {
         (row["rate"], row["seed"]): row
         for row in _complete_rows(path)
@@ -137,7 +138,7 @@ def _compiled(
     ) -> tuple[float, float]:
         job = build_job(rate, seed)
         key = jax.random.key(job.seed)
-        state = create_state(job.params, job.batch_stats, job.tx, jnp.copy(key))
+        state = create_state(job.params, job.batch_stats, job.tx, key)
         orders = epoch_orders(key, job.epochs, size, job.batch_size)
         for epoch, order in enumerate(orders):
             for index in order:

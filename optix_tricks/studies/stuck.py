@@ -1,6 +1,5 @@
 """Why is this run stuck? The diagnosis of a run's directory, as text and figure."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -8,16 +7,17 @@ import numpy as np
 from optix_tricks.dynamics import diagnose, read_history
 from optix_tricks.reports import plot_diagnosis, read_run
 from optix_tricks.studies.probe import Row, probe_run
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained
 
 Columns = dict[str, np.ndarray]
 
 
 def diagnose_run(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     probe: bool = False,
-    data_dir: str | None = None,
+    data_dir: PathLike | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Diagnose a run from its directory and draw `figures/diagnosis.png` into it.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._paths import named_leaves
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.state import Apply
 
 LARGE = 2.0**100
@@ -74,6 +74,8 @@ def refresh_batch_statistics(
     Source: "Averaging Weights Leads to Wider Optima and Better Generalization",
     Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, 2018, section 3.2.
     """
+    check_arrays("params", params)
+    check_arrays("batch_stats", batch_stats)
     average = zeros = _zeros(batch_stats)
     momentum: PyTree = None
     images_so_far = 0

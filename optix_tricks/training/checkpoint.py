@@ -8,7 +8,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from optix_tricks._paths import named_leaves
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained, no_space
 from optix_tricks.training.state import TrainState
 
@@ -29,8 +30,8 @@ class Checkpoints:
       read_only: leave what another process may be writing alone.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2, read_only: bool = False):
-        self.directory = directory.absolute()
+    def __init__(self, directory: PathLike, *, keep: int = 2, read_only: bool = False):
+        self.directory = Path(directory).absolute()
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_handlers=ocp.StandardCheckpointHandler(),
@@ -56,6 +57,7 @@ class Checkpoints:
         Raises:
           RunError: if the disk has no room for it.
         """
+        check_arrays("state", state)
         arrays = _arrays(state)
         run = self.directory.parent
         # Asked before, as Orbax's writers each report a full disk at length.

@@ -21,6 +21,27 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     return jax.jit(function, compiler_options=compiler_options(), **options)
 
 
+def explained(
+    compiled: Callable[..., Any], fault: Callable[..., str | None]
+) -> Callable[..., Any]:
+    """Say what is wrong with the arguments where a compiled function refuses them.
+
+    Costs a call nothing: `fault(*arguments)` is asked after an error only, for a sentence
+    or None.
+    """
+
+    @functools.wraps(compiled)
+    def call(*arguments: Any) -> Any:
+        try:
+            return compiled(*arguments)
+        except (TypeError, ValueError) as error:
+            if sentence := fault(*arguments):
+                raise ValueError(sentence) from error
+            raise
+
+    return call
+
+
 @functools.cache
 def compiler_options() -> dict[str, Any]:
     """Return the options; none where there is no CPU, or this XLA does not know them."""

@@ -6,7 +6,6 @@ TFDS and Pillow are imported only when one of its sets is asked for.
 import contextlib
 import difflib
 import hashlib
-import io
 import os
 import re
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from optix_tricks.training.dataset import (
+    MOST_CLASSES,
     DataError,
     Dataset,
     PathLike,
@@ -33,7 +33,7 @@ _CACHE = "optix_tricks_arrays.npz"
 _PROBE_SECONDS = 5.0
 
 
-def load_dataset(name: str, *, data_dir: PathLike | None = None) -> Dataset:
+def load_dataset(name: PathLike, *, data_dir: PathLike | None = None) -> Dataset:
     """Load a data set by name.
 
     Args:
@@ -41,6 +41,7 @@ def load_dataset(name: str, *, data_dir: PathLike | None = None) -> Dataset:
         ends in ".npz"; else a set of a TFDS directory.
       data_dir: TFDS's directory.
     """
+    name = os.fspath(name)
     if name == "digits":
         return load_digits()
     if generated := re.fullmatch(r"generated(?:/(\d+))?", name):
@@ -67,7 +68,8 @@ def load_tfds(
         (CIFAR-10: 184 MB, 0.2 s in place of 6 s).
 
     Raises:
-      DataError: The set is unknown, absent, damaged, or not of this form.
+      DataError: The set is unknown, absent, damaged, or not of this form; or an image of
+        it has levels whose range is unknown (see `pictures.read_picture`).
     """
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     directory = Path(data_dir or default).expanduser()
@@ -149,11 +151,13 @@ def _answers(url: str) -> bool:
 
 def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
     """Check splits and features, then decode every record."""
-    import PIL.Image
     import tensorflow_datasets as tfds
 
+    from optix_tricks.training.pictures import read_picture
+
+    way_out = "choose another set, or save what you want of it as a .npz file"
+
     def need(ok: Any, part: str, wanted: str, found: Any) -> None:
-        way_out = "choose another set, or save what you want of it as a .npz file"
         require(ok, f"data set {name!r}: {part}", wanted, found, way_out)
 
     splits, features = list(builder.info.splits), dict(builder.info.features.items())
@@ -163,11 +167,15 @@ def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
     image, label = (features.get(key, sorted(features)) for key in ("image", "label"))
     ok = isinstance(label, tfds.features.ClassLabel)
     need(ok, "feature 'label'", "a ClassLabel", label)
+    most = max(MOST_CLASSES, sum(x.num_examples for x in builder.info.splits.values()))
+    ok = (label.num_classes or 0) <= most
+    need(ok, "feature 'label'", f"of at most {most} classes", label.num_classes)
     ok = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
     need(ok, "feature 'image'", "a uint8 Image", image)
     size, _, channels = shape = image.shape
     ok = size and shape[1] == size and channels in (1, 3)
     need(ok, "feature 'image'", "square with 1 or 3 channels", image)
+    mode = "L" if channels == 1 else "RGB"
     arrays = {"class_names": np.array(label.names)} if label.num_classes else {}
     for ours, theirs in (("train", "train"), ("test", test)):
         decoders = {"image": tfds.decode.SkipDecoding()}
@@ -177,11 +185,12 @@ def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
         for start in range(0, len(source), 4096):
             keys = range(start, min(start + 4096, len(source)))
             for i, record in zip(keys, source.__getitems__(keys), strict=True):
-                picture = PIL.Image.open(io.BytesIO(record["image"]))
-                ok, wanted = picture.size == (size, size), f"{size} x {size}"
-                need(ok, f"image {i} of {theirs}", wanted, picture.size)
-                mode = "L" if channels == 1 else "RGB"
-                images[i] = np.asarray(picture.convert(mode)).reshape(shape)
+                part = f"image {i} of {theirs}"
+                with explained(f"data set {name!r}: {part} cannot be decoded", way_out):
+                    pixels = read_picture(record["image"], mode)
+                ok, wanted = pixels.shape == shape, f"{size} x {size}"
+                need(ok, part, wanted, pixels.shape[1::-1])
+                images[i] = pixels
                 labels[i] = record["label"]
         arrays |= {f"{ours}_images": images, f"{ours}_labels": labels}
     return arrays

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PathLike = str | os.PathLike[str]
+MOST_CLASSES = 2**16  # without names, where there are fewer images: more are ids
 
 
 class DataError(RuntimeError):
@@ -81,7 +82,9 @@ def load_arrays(path: PathLike) -> Dataset:
 
     It holds `train_images` and `test_images` (uint8 [n, size, size, channels]),
     `train_labels` and `test_labels` (whole numbers [n]) and, if wanted, `class_names`.
-    The cache of `load_tfds` is such a file. Whatever is amiss raises a `DataError`.
+    Without names there are as many classes as the highest label says, 65,536 or the
+    number of images at most: higher ones are ids and no indices of classes. The cache of
+    `load_tfds` is such a file. Whatever is amiss raises a `DataError`.
     """
     way_out = f"write it by np.savez with {', '.join(Dataset._fields[1:5])}"
     failure = f"{path} cannot be read as a .npz file"
@@ -129,17 +132,23 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
         ok = y.dtype.kind in "iu" and y.shape == x.shape[:1]
         way_out = "give each image the index of its class"
         require(ok, what, f"whole numbers [{len(x)}]", found, way_out)
-    names = arrays.get("class_names", range(max(y_train.max(), y_test.max()) + 1))
+    named = "class_names" in arrays
+    most = max(MOST_CLASSES, len(y_train) + len(y_test))
+    highest = max(int(y_train.max()), int(y_test.max()))
+    names = arrays["class_names"] if named else range(min(highest + 1, most))
     for split, y in (("train", y_train), ("test", y_test)):
-        wrong = y[(y < 0) | (y >= len(names))].tolist()
+        wrong = y[(y < 0) | (y >= len(names))]
         wanted, way_out = f"in 0..{len(names) - 1}", "correct or drop these examples"
-        require(not wrong, f"{name}: {split}_labels", wanted, wrong[:1], way_out)
+        if not named and highest >= most:
+            way_out = "number the classes 0, 1, 2, ..., or give class_names"
+        require(not wrong.size, f"{name}: {split}_labels", wanted, wrong[:1], way_out)
     y_train, y_test = y_train.astype(np.int32), y_test.astype(np.int32)
     return Dataset(name, x_train, y_train, x_test, y_test, tuple(map(str, names)))
 
 
-def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_npz(path: PathLike, arrays: Mapping[str, Any]) -> None:
     """Write all or nothing, and nothing where the disk does not let us."""
+    path = Path(path)
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         try:

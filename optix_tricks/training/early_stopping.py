@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_nonnegative
 from optix_tricks._hyperparams import as_scalar
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 
 
 class EarlyStoppingState(NamedTuple):
@@ -99,6 +99,7 @@ def early_stopping(
     sign = 1.0 if mode == "min" else -1.0
 
     def init(params: PyTree = None) -> EarlyStoppingState:
+        check_arrays("params", params)
         return EarlyStoppingState(
             should_stop=jnp.zeros((), bool),
             best_value=as_scalar(sign * jnp.inf),

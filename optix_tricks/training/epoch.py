@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Integer, Key, Num
 
 from optix_tricks._checks import check_count
 from optix_tricks._packed import unpacked
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.compiling import jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.training.step import Batch, Metrics, Step
@@ -133,6 +133,8 @@ def make_epoch(
         *,
         on_step: Callable[[int], None] = lambda i: None,
     ) -> tuple[TrainState, Series]:
+        if not len(order):
+            raise ValueError("order must hold at least one batch, got none.")
         scan = mode == "scan" or (mode == "auto" and jax.default_backend() != "cpu")
         if not scan:
             return looped(state, data, order, on_step)
@@ -205,43 +207,51 @@ def make_evaluate(
 
     Args:
       apply: the network, run with its running statistics.
-      loss: as in `make_train_step`.
-      batch_size: images per call; the last batch is filled up with copies of image 0
-        that are not counted, so that there is one compiled shape.
+      loss: as in `make_train_step`. One that compares examples sees those of a batch
+        together, and its mean depends on `batch_size`.
+      batch_size: images per call. The network gets a last batch that is filled up with
+        copies of image 0, so that it is compiled for one shape; the loss does not.
       views: predicts from several views of each image, such as `flip_predict`.
 
     Nothing is read back before the last batch.
+
+    Raises:
+      ValueError: when it is called, if there are no data.
     """
     check_count("batch_size", batch_size, minimum=1)
 
     @jit
-    def count(
+    def predict(
         params: PyTree,
         batch_stats: PyTree,
         images: Num[Array, "batch height width channel"],
+    ) -> Float[Array, "batch classes"]:
+        return predicted(apply, params, batch_stats, images, views=views)
+
+    @functools.partial(jit, static_argnames="size")
+    def count(
+        logits: Float[Array, "batch classes"],
         labels: Integer[Array, " batch"],
-        counted: Float[Array, " batch"],
+        *,
+        size: int,
     ) -> tuple[Array, Array]:
-        logits = predicted(apply, params, batch_stats, images, views=views)
-        hits = (jnp.argmax(logits, axis=-1) == labels) * counted
-        return jnp.sum(hits), jnp.sum(loss(logits, labels) * counted)
+        logits, labels = logits[:size], labels[:size]
+        hits = jnp.argmax(logits, axis=-1) == labels
+        return jnp.sum(hits), jnp.sum(loss(logits, labels))
 
     def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
+        check_arrays("params", params)
+        check_arrays("batch_stats", batch_stats)
         size = len(data.labels)
+        if not size:
+            raise ValueError("data must hold at least one example, got none.")
         parts = []
         for start in range(0, size, batch_size):
             index = jnp.arange(start, start + batch_size)
-            counted = index < size
-            index = jnp.where(counted, index, 0)
-            parts.append(
-                count(
-                    params,
-                    batch_stats,
-                    data.images[index],
-                    data.labels[index],
-                    counted.astype(jnp.float32),
-                )
-            )
+            filled = jnp.where(index < size, index, 0)
+            logits = predict(params, batch_stats, data.images[filled])
+            left = min(batch_size, size - start)
+            parts.append(count(logits, data.labels[filled], size=left))
         hits, losses = zip(*jax.device_get(parts), strict=True)
         correct, total = int(np.sum(hits)), float(np.sum(losses, dtype=np.float64))
         return Evaluation(total / size, correct / size, correct, size)

@@ -8,6 +8,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from optix_tricks.training.dataset import PathLike
 from optix_tricks.training.run_directory import explained
 
 
@@ -20,7 +21,8 @@ class EventFile:
         on is superseded.
     """
 
-    def __init__(self, directory: Path, *, from_step: int):
+    def __init__(self, directory: PathLike, *, from_step: int):
+        directory = Path(directory)
         self._run = directory.parent
         start = SessionLog(status=SessionLog.START)
         event = Event(wall_time=time.time(), step=from_step, session_log=start)

@@ -11,8 +11,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from optix_tricks._paths import named_leaves
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.checkpoint import CheckpointError
+from optix_tricks.training.dataset import PathLike
 
 
 class RestoreReport(NamedTuple):
@@ -61,7 +62,8 @@ def restore_partially(
     behind. Cost: a copy of what is loaded.
 
     Args:
-        params: of the model, initialised: what is not loaded stays as it is.
+        params: of the model, initialised: what is not loaded stays as it is. Shapes
+            without values, of `nnx.eval_shape`, serve where all of it is loaded.
         loaded: any tree of arrays, such as `load_params(run)["params"]`.
         rename: regular expressions and their replacements, applied in turn to the paths
             of `loaded`, such as `{"^backbone/": ""}`.
@@ -124,7 +126,9 @@ def restore_partially(
         )
     if strict and (missing or mismatched or there):
         raise ValueError(f"loaded must fit params where strict is True, got:\n{report}")
-    return jax.tree.unflatten(jax.tree.structure(params), new), report
+    restored = jax.tree.unflatten(jax.tree.structure(params), new)
+    check_arrays("params", restored)
+    return restored, report
 
 
 def _check_range(path: str, x: Any, dtype: Any) -> None:
@@ -156,7 +160,7 @@ def _renamed(loaded: PyTree, rename: Mapping[str, str]) -> dict[str, Any]:
     return renamed
 
 
-def load_params(path: str | Path) -> dict[str, PyTree]:
+def load_params(path: PathLike) -> dict[str, PyTree]:
     """Read parameters and batch statistics of a run, without its model.
 
         {"batch_stats": tree, "params": tree}    nested dicts of NumPy arrays

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from optix_tricks._tree import PyTree, widen
 from optix_tricks.layers import layer_outputs, named_layers
+from optix_tricks.training.modes import train_argument
 from optix_tricks.training.state import Apply
 from optix_tricks.training.step import Mix
 
@@ -28,7 +29,7 @@ class LayerOutput(nnx.Module):
     layer near the output. Cost: the lower part's passes.
 
     Args:
-        model: called as `model(images, train=...)`.
+        model: called as `model(images, train=...)`, or without `train`.
         layer: the layer's path, such as "layer1.conv"; `layers.named_layers` lists them.
         regressor: called on the layer's output, such as a 1x1 convolution or a linear
             layer that brings it to the shape of a hint; None leaves the output as it is.
@@ -68,7 +69,10 @@ class LayerOutput(nnx.Module):
     def __call__(self, images: Array, *, train: bool) -> Array:
         """Return r(v(images)), in the dtype of the last module."""
         _, outputs = layer_outputs(
-            self.model, images, only=lambda path, _: path == self.layer, train=train
+            self.model,
+            images,
+            only=lambda path, _: path == self.layer,
+            **train_argument(self.model, train=train),
         )
         output = outputs[self.layer]
         return output if self.regressor is None else self.regressor(output)

@@ -5,14 +5,13 @@ imported only when batches are asked for.
 """
 
 import dataclasses
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import PIL.Image
 
 from optix_tricks.training.dataset import DataError, explained
+from optix_tricks.training.pictures import read_picture
 
 HostAugment = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
@@ -21,8 +20,9 @@ HostAugment = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 class Source(Protocol):
     """Examples by index: dicts with `image` and `label`.
 
-    An image is an array uint8 [height, width, channel] or the bytes of a picture file. A
-    `tfds.data_source` is one, and so is anything else with these two methods.
+    An image is an array uint8 [height, width, channel] or the bytes of a picture file,
+    which become RGB. A `tfds.data_source` is one, and so is anything else with these two
+    methods.
     """
 
     def __len__(self) -> int: ...
@@ -57,10 +57,11 @@ class Example(NamedTuple):
 
 
 def decode(index: int, record: Any) -> Example:
-    """Take image and label from record `index`; the bytes of a picture become RGB.
+    """Take image and label from record `index`; `pictures.read_picture` reads bytes.
 
     Raises:
-      DataError: if the record lacks one of them, or the bytes are no picture.
+      DataError: if the record lacks one of them, or the bytes are no picture, or one of
+        levels whose range is unknown.
     """
     try:
         image, label = record["image"], record["label"]
@@ -73,7 +74,7 @@ def decode(index: int, record: Any) -> Example:
     if isinstance(image, bytes):
         way_out = "replace it, or leave it out of the source"
         with explained(f"image {index} cannot be decoded", way_out):
-            image = np.asarray(PIL.Image.open(io.BytesIO(image)).convert("RGB"))
+            image = read_picture(image)
     return Example(image, label, index)
 
 
@@ -82,7 +83,7 @@ def stack(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
     Raises:
       DataError: if images differ in size or are not uint8 of three axes, or labels are
-        not whole numbers.
+        not whole numbers of 31 bits.
     """
     forms = sorted({f"{np.asarray(x).dtype} {[*np.shape(x)]}" for x, *_ in examples})
     if len(forms) > 1:
@@ -102,6 +103,12 @@ def stack(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarr
             f"labels must be whole numbers, found {labels.dtype} {[*labels.shape[1:]]}; "
             "give each image the index of its class."
         )
+    wrong = labels[(labels < 0) | (labels > np.iinfo(np.int32).max)]
+    if wrong.size:
+        raise DataError(
+            f"labels must be indices of classes, 0, 1, 2, ..., found {wrong[0]}; number"
+            " the classes."
+        )
     return images, labels.astype(np.int32), indices.astype(np.int32)
 
 
@@ -119,14 +126,20 @@ def host_batches(
     Arguments are those of `streaming.Stream`.
 
     Raises:
+      ValueError: if the source holds less than one batch.
       DataError: if Grain is absent; while iterating, what `decode` and `stack` raise.
     """
+    size = len(source)
+    if size < batch_size:
+        raise ValueError(
+            f"batch_size must be at most the number of examples in source, {size}, got"
+            f" {batch_size}."
+        )
     with explained("data cannot be streamed", "train from arrays by make_epoch"):
         import grain
     if workers:
         _let_grain_read_its_flags()
 
-    size = len(source)
     examples = grain.MapDataset.source(source)
     examples = examples.map_with_index(lambda i, record: decode(i % size, record))
     examples = examples.seed(seed).shuffle()

@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 
 from optix_tricks._checks import check_count
+from optix_tricks.training.dataset import DataError
 
 Limits = tuple[int | float, int | float]
 
@@ -38,7 +39,17 @@ class RandomResizedCrop:
             raise ValueError(f"ratio must be 0 < low <= high, got {self.ratio}.")
 
     def __call__(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-        """Return uint8 [size, size, channel] of 1, 3 or 4 channels."""
+        """Return uint8 [size, size, channel] of 1, 3 or 4 channels.
+
+        Raises:
+          DataError: if the image is not uint8 of three axes.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise DataError(
+                "image must be uint8 [height, width, channel] to be cropped, found"
+                f" {image.dtype} {[*image.shape]}; scale pixels to 0..255, and give grey"
+                " images a last axis of 1."
+            )
         left, top, width, height = self._box(rng, image.shape[1], image.shape[0])
         picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         resized = picture.resize(

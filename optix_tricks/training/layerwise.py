@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.state import Apply, functional
 
 _Network = tuple[Apply, PyTree, PyTree]  # of `functional`
@@ -39,7 +39,8 @@ def greedy_layerwise(
     each one pass forward through the blocks below, and none backward.
 
     Args:
-        blocks: modules called as `block(x, train=...)`, the first on the images.
+        blocks: modules called as `block(x, train=...)` or `block(x)`, the first on the
+            images.
         make_head: `make_head(k)`, a module called likewise on the output of block k; it
             returns the logits.
         train_stage: `train_stage(k, apply, params, batch_stats)` trains the network
@@ -93,6 +94,8 @@ def greedy_layerwise(
         apply, params, batch_stats = _stage(
             below, split, functional(head, preprocess=_identity)
         )
+        for name, net in (("blocks", module), ("make_head's", head)):
+            check_arrays(name, nnx.to_pure_dict(nnx.state(net)))
         # Copies: a training step may donate what it is given.
         copies = jax.tree.map(jnp.copy, (params, batch_stats))
         result = train_stage(k, apply, *copies)

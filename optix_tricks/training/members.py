@@ -173,16 +173,11 @@ class Members:
             yield places.ravel(), np.take_along_axis(held, places, axis=1).ravel()
 
     def _test(self, stack: Stack) -> Float[Array, "stacked test_metrics"]:
-        """The sum of each metric over the test data; the last batch is filled up."""
+        """The sum of each metric over the test data; the last batch may be smaller."""
         sums = jnp.zeros((len(stack.seed), self._test_metrics))
         sums = jax.device_put(sums, self._split)
         for start in range(0, self._test_size, self._test_batch_size):
-            index = np.arange(start, start + self._test_batch_size)
-            counted = index < self._test_size
-            sums = self._programs.test(
-                (stack, sums),
-                self._test_data,
-                np.where(counted, index, 0),
-                counted.astype(np.float32),
-            )
+            end = min(start + self._test_batch_size, self._test_size)
+            index = np.arange(start, end)
+            sums = self._programs.test((stack, sums), self._test_data, index)
         return sums

@@ -22,6 +22,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from optix_tricks.training.dataset import PathLike
+
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
 
 
@@ -35,9 +37,9 @@ class RunDirectory:
     Make one with `start` or `reopen`, and use it in a `with` statement.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._lock = _lock(path)
+    def __init__(self, path: PathLike):
+        self.path = Path(path)
+        self._lock = _lock(self.path)
 
     def __enter__(self) -> "RunDirectory":
         """Return self."""
@@ -48,12 +50,15 @@ class RunDirectory:
         self._lock.close()
 
     @classmethod
-    def start(cls, path: Path, *, recipe: str, config: dict[str, Any]) -> "RunDirectory":
+    def start(
+        cls, path: PathLike, *, recipe: str, config: dict[str, Any]
+    ) -> "RunDirectory":
         """Make a directory for a new run, with its configuration and environment.
 
         Raises:
           RunError: if `path` holds something already or cannot be written.
         """
+        path = Path(path)
         check_new(path)
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -63,14 +68,14 @@ class RunDirectory:
         return run
 
     @classmethod
-    def reopen(cls, path: Path) -> tuple["RunDirectory", str, dict[str, Any]]:
+    def reopen(cls, path: PathLike) -> tuple["RunDirectory", str, dict[str, Any]]:
         """Open an existing run to continue it; return it, its recipe and configuration.
 
         Raises:
           RunError: if `path` is no run directory, or is in use.
         """
         try:
-            said = json.loads((path / "config.json").read_text())
+            said = json.loads((Path(path) / "config.json").read_text())
             recipe, config = said["recipe"], said["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
@@ -88,7 +93,7 @@ class RunDirectory:
         """Write a file whole or not at all."""
         with explained(self.path):
             temporary = self.path / f".{name}.tmp"
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2, default=os.fspath) + "\n")
             temporary.replace(self.path / name)
 
     def append_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
@@ -116,8 +121,9 @@ class RunDirectory:
         return rows
 
 
-def check_new(path: Path) -> None:
+def check_new(path: PathLike) -> None:
     """Raise RunError if a directory for a new run holds something already."""
+    path = Path(path)
     with explained(path):
         if path.exists() and any(path.iterdir()):
             raise RunError(
@@ -158,7 +164,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def no_space(path: Path, why: str = "") -> RunError:
+def no_space(path: PathLike, why: str = "") -> RunError:
     """The error of a full disk; `why` is a clause that ends in a semicolon."""
     return RunError(
         f"no space left on the disk of {path}:{why} free some and continue with "
@@ -167,7 +173,7 @@ def no_space(path: Path, why: str = "") -> RunError:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: PathLike) -> Iterator[None]:
     """Turn an error of the file system, Orbax's wrapping included, into one sentence."""
     try:
         yield

@@ -42,7 +42,7 @@ class Programs(NamedTuple):
       put: `put(stack, ids, new)` writes members, but not where an id is past the last.
       one_step: `one_step(stack, data, order, i)` runs step i of an epoch.
       many_steps: `many_steps(stack, data, order, steps)` runs as many from the first on.
-      test: `test((stack, sums), data, index, counted)` adds a batch's metrics to the sums
+      test: `test((stack, sums), data, index)` adds a batch's metrics to the sums
         [members, metrics], sorted by name.
 
     All but `take` and `test` donate the stack.
@@ -52,7 +52,7 @@ class Programs(NamedTuple):
     put: Callable[[Stack, Any, Stack], Stack]
     one_step: Callable[[Stack, PyTree, Array, Any], Stack]
     many_steps: Callable[[Stack, PyTree, Array, Any], Stack]
-    test: Callable[[tuple[Stack, Array], PyTree, Any, Any], Array]
+    test: Callable[[tuple[Stack, Array], PyTree, Any], Array]
 
     def train(
         self, stack: Stack, data: PyTree, order: Array, *, steps: int, scan: bool
@@ -108,14 +108,12 @@ def compile_programs(mesh: Mesh, step: Step, evaluate: Evaluate) -> Programs:
     def many_steps(stack: Stack, data: PyTree, order: Array, steps: Array) -> Stack:
         return lax.fori_loop(0, steps, lambda i, s: advance(s, data, order, i), stack)
 
-    @compiled(1, 3, donate=False)
+    @compiled(1, 2, donate=False)
     @_for_each
-    def test(
-        member: tuple[Stack, Array], data: PyTree, index: Array, counted: Array
-    ) -> Array:
+    def test(member: tuple[Stack, Array], data: PyTree, index: Array) -> Array:
         stack, sums = member
         metrics = evaluate(stack.state, batch_of(data, index))
-        return sums + _column({k: jnp.sum(x * counted) for k, x in metrics.items()})
+        return sums + _column({k: jnp.sum(x) for k, x in metrics.items()})
 
     return Programs(take, put, one_step, many_steps, test)
 

@@ -12,8 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Integer, Key, Num
 
 from optix_tricks._packed import packed_like, unpacked
-from optix_tricks._tree import PyTree, global_norm
-from optix_tricks.training.compiling import jit
+from optix_tricks._tree import PyTree, check_arrays, global_norm
+from optix_tricks.training.compiling import explained, jit
 from optix_tricks.training.state import Apply, TrainState
 from optix_tricks.transforms import loss_scale, report
 
@@ -227,8 +227,12 @@ def compile_step_on_mesh(
         number of devices divides, which saves memory and costs communication.
 
     Returns:
-      The compiled step and the placed state.
+      The compiled step and the placed state, a copy, which the step is given for good.
+
+    Raises:
+      ValueError: when the step is called, if the devices do not divide the batch.
     """
+    check_arrays("state", state)
 
     def shard(x: Array) -> NamedSharding:
         spec: list[Any] = [None] * x.ndim
@@ -245,7 +249,19 @@ def compile_step_on_mesh(
         in_shardings=(shardings, over_batch),
         out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
     )
-    return compiled, jax.device_put(state, shardings)
+
+    def fault(state: TrainState, batch: Any) -> str | None:
+        sizes = [n for x in jax.tree.leaves(batch) for n in jnp.shape(x)[:1]]
+        if not (others := [n for n in sizes if n % mesh.size]):
+            return None
+        return (
+            f"batch must hold a multiple of the mesh's {mesh.size} devices, which split"
+            f" it, got {others[0]} examples."
+        )
+
+    # The first device's part of what is placed may be the array that was given.
+    placed = jax.device_put(jax.tree.map(jnp.copy, state), shardings)
+    return explained(compiled, fault), placed
 
 
 def compile_step_on_devices(
@@ -262,9 +278,23 @@ def compile_step_on_devices(
     Returns:
       The compiled step and the state with a leading axis. Batches need it too:
       `jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)`.
+
+    Raises:
+      ValueError: when the step is called, if the batch has no such axis.
     """
     devices = jax.devices() if devices is None else devices
     n = len(devices)
+    check_arrays("state", state)
     stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), state)
     compiled = jax.pmap(step, axis_name=axis_name, donate_argnums=0, devices=devices)
-    return compiled, stacked
+
+    def fault(state: TrainState, batch: Any) -> str | None:
+        shapes = [list(jnp.shape(x)) for x in jax.tree.leaves(batch)]
+        if not (others := [shape for shape in shapes if shape[:1] != [n]]):
+            return None
+        return (
+            f"batch must have a first axis of the {n} devices and the examples of each on"
+            f" the second, got shape {others[0]}."
+        )
+
+    return explained(compiled, fault), stacked

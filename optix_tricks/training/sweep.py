@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training.epoch import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training.members import Members
 from optix_tricks.training.stacked import Evaluate, Stack, Step, batch_of
@@ -87,7 +87,8 @@ def sweep(
         evaluate: `evaluate(state, batch)` returns a dict of numbers per example [batch];
             their means over `test_data` after each epoch join the history.
         test_data: like `data`.
-        test_batch_size: examples in a call of `evaluate`.
+        test_batch_size: examples in a call of `evaluate`; a smaller last one, where they
+            do not divide, is compiled for itself.
         stop: `stop(history)`, called after each epoch with the history until then, tells
             who stops, [settings, seeds].
         mode: "loop" trains one member after the other, "vmap" all of them stacked, "map"
@@ -135,6 +136,8 @@ def sweep(
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if (evaluate is None) != (test_data is None):
         raise ValueError("evaluate and test_data must be given together, got one.")
+    if evaluate is not None and not len(jax.tree.leaves(test_data)[0]):
+        raise ValueError("test_data must hold at least one example, got none.")
     if not len(seeds):
         raise ValueError("seeds must hold at least one, got none.")
     settings = jax.tree.map(jnp.asarray, settings)
@@ -145,6 +148,7 @@ def sweep(
     whole = -(-total // steps)  # epochs, the last one of which may be short
     rows = [jax.tree.map(lambda x, k=k: x[k], settings) for k in range(shape[0])]
     states = [init(row, seed) for row in rows for seed in seeds]
+    check_arrays("init's states", states)
     metrics = _names(lambda b: step(rows[0], states[0], b)[1], data, batch_size, ())
     test_metrics: list[str] = []
     if evaluate is not None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -540,6 +541,67 @@ def test_unusable_features_are_named_with_what_was_found(
         load_tfds("toy", data_dir=tmp_path)
 
 
+def test_images_of_16_bits_are_scaled_and_of_32_refused(tmp_path):
+    """Whatever depth the files have, under a feature that declares uint8."""
+    levels = np.array([[0, 257], [32896, 65535]], np.uint16)
+
+    def files(pixels, image_format):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(buffer, image_format)
+        example = {"image": buffer.getvalue(), "label": 0}
+        return {split: [example] for split in ("train", "test")}
+
+    for channels in (1, 3):
+        home = tmp_path / str(channels)
+        write(home, toy_features((2, 2, channels)), files(levels, "PNG"))
+        [image] = load_tfds("toy", data_dir=home).train_images
+        want = np.array([[0, 1], [128, 255]])[..., None]
+        np.testing.assert_array_equal(image, np.broadcast_to(want, (2, 2, channels)))
+    write(tmp_path, toy_features((2, 2, 1)), files(levels.astype(np.int32), "TIFF"))
+    message = r"toy': image 0 of train cannot be decoded \(its levels are 32-bit .*choose"
+    with pytest.raises(DataError, match=message):
+        load_tfds("toy", data_dir=tmp_path)
+
+
+def test_labels_that_are_ids_are_refused_at_once(tmp_path):
+    """In a second and without a name for each number below them."""
+    ids = np.array([0, 1, 10**9, 1])
+    np.savez(tmp_path / "mine.npz", **arrays(train_labels=ids))
+    whole = np.array([0, 2**63], np.uint64)
+    np.savez(tmp_path / "whole.npz", **arrays(test_labels=whole))
+    label = tfds.features.ClassLabel(num_classes=10**9 + 1)
+    example = {"image": np.zeros((4, 4, 3), np.uint8), "label": 10**9}
+    splits = {"train": [example], "test": [example]}
+    write(tmp_path, toy_features(label=label), splits)
+    start = time.monotonic()
+    tracemalloc.start()
+    message = (
+        r"mine: train_labels must be in 0\.\.65535, found \[1000000000\]; number the"
+    )
+    with pytest.raises(DataError, match=message):
+        load_arrays(tmp_path / "mine.npz")
+    with pytest.raises(DataError, match=r"test_labels .* found \[9223372036854775808\]"):
+        load_arrays(tmp_path / "whole.npz")
+    message = r"feature 'label' must be of at most 65536 classes, found 1000000001"
+    with pytest.raises(DataError, match=message):
+        load_tfds("toy", data_dir=tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.monotonic() - start < 3
+    assert peak < 32 << 20
+
+
+def test_labels_up_to_the_number_of_images_are_classes(tmp_path):
+    """However many; and ids are classes where each has its name."""
+    labels = np.array([0, 1, 65535, 1])
+    np.savez(tmp_path / "mine.npz", **arrays(train_labels=labels))
+    assert load_arrays(tmp_path / "mine.npz").num_classes == 65536
+    names = np.arange(70_000).astype(str)
+    labels = np.array([0, 1, 69_999, 1])
+    np.savez(tmp_path / "mine.npz", **arrays(train_labels=labels, class_names=names))
+    assert load_arrays(tmp_path / "mine.npz").num_classes == 70_000
+
+
 def test_a_set_without_test_split(tmp_path):
     write(tmp_path, toy_features(), {"train": toy_splits()["train"]})
     message = r"splits must be train and test \(or validation\), found \['train'\]"
@@ -590,7 +652,7 @@ def arrays(**replaced):
 def test_arrays_are_read_by_load_dataset(tmp_path):
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays(class_names=np.array(["a", "b", "c"])))
-    dataset = load_dataset(str(path))
+    dataset = load_dataset(path)
     assert dataset.name == "mine"
     assert dataset.class_names == ("a", "b", "c")
     assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.int32

@@ -1,5 +1,7 @@
 """Epochs and evaluation over data on the device."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,11 @@ from flax import nnx
 
 import optix_tricks as ot
 from optix_tricks.augment import flip_predict, random_flip
-from optix_tricks.losses import cross_entropy
+from optix_tricks.losses import (
+    cross_entropy,
+    pairwise_confusion,
+    supervised_contrastive_loss,
+)
 from optix_tricks.training.epoch import (
     epoch_order,
     epoch_orders,
@@ -38,8 +44,7 @@ def setting():
     step = make_train_step(apply, cross_entropy, tx, augment=random_flip)
 
     def new_state():
-        copies = jax.tree.map(jnp.copy, (params, stats))
-        return create_state(*copies, tx, jax.random.key(1))
+        return create_state(params, stats, tx, jax.random.key(1))
 
     return apply, new_state, data, step
 
@@ -123,3 +128,44 @@ def test_evaluation_is_exact_whatever_the_batch_size(setting, batch_size, flip):
     assert result.correct == (logits.argmax(axis=1) == labels).sum()
     assert result.accuracy == result.correct / 37
     assert result.loss == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def embedded(params, batch_stats, images, *, train, key=None):
+    return images.reshape(len(images), -1) @ params, batch_stats
+
+
+LOSSES = {
+    "supervised contrastive": supervised_contrastive_loss,
+    "pairwise confusion": functools.partial(pairwise_confusion, weight=0.5),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_fills_up_a_batch_is_not_compared_with(name):
+    """A loss that compares examples sees those of a batch, no copies of the first."""
+    rng = np.random.default_rng(0)
+    params = jnp.asarray(rng.normal(size=(8, 4)), jnp.float32)
+    images = jnp.asarray(rng.normal(size=(10, 2, 2, 2)), jnp.float32)
+    data = Batch(images, jnp.arange(10) % 3)
+    z = embedded(params, {}, images, train=False)[0]
+    of_batch = jax.jit(LOSSES[name])
+    for batch_size in (4, 16):
+        evaluate = make_evaluate(embedded, LOSSES[name], batch_size=batch_size)
+        parts = [
+            of_batch(z[i : i + batch_size], data.labels[i : i + batch_size])
+            for i in range(0, 10, batch_size)
+        ]
+        result = evaluate(params, {}, data)
+        assert result.loss == pytest.approx(np.concatenate(parts).mean(), rel=1e-5)
+        assert result.correct == (jnp.argmax(z, axis=1) == data.labels).sum()
+
+
+def test_nothing_to_evaluate_or_to_train_on_is_named(setting):
+    apply, new_state, data, step = setting
+    state = new_state()
+    evaluate = make_evaluate(apply, cross_entropy, batch_size=8)
+    with pytest.raises(ValueError, match=r"data must hold at least one example, got no"):
+        evaluate(state.params, state.batch_stats, Batch(data.images[:0], data.labels[:0]))
+    for mode in ("scan", "loop"):
+        with pytest.raises(ValueError, match=r"order must hold at least one batch"):
+            make_epoch(step, mode=mode)(state, data, jnp.zeros((0, 8), jnp.int32))

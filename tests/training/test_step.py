@@ -147,6 +147,29 @@ def test_a_mesh_of_eight_gives_the_step_of_one_device(shard_state):
     assert_same(jax.device_get(state._replace(key=None)), metrics, train_alone())
 
 
+def test_a_batch_that_the_devices_do_not_divide_is_named():
+    apply, params, stats = functional(Linear(nnx.Rngs(0)))
+    tx = ot.sgd(0.1)
+    state = create_state(params, stats, tx, jax.random.key(0))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    step, placed = compile_step_on_mesh(
+        make_train_step(apply, cross_entropy, tx), mesh, state
+    )
+    with pytest.raises(ValueError, match=r"multiple of the mesh's 8 devices.* got 12 ex"):
+        step(placed, next(batches(1, size=12)))
+    step, stacked = compile_step_on_devices(
+        make_train_step(apply, cross_entropy, tx, axis_name="data"),
+        state,
+        axis_name="data",
+    )
+    for shape in ((12, 2, 2, 3), (4, 3, 2, 2, 3)):
+        (batch,) = batches(1, size=12)
+        batch = Batch(batch.images.reshape(shape), batch.labels.reshape(shape[:-3]))
+        match = rf"first axis of the 8 devices .* got shape \[{shape[0]}, {shape[1]}"
+        with pytest.raises(ValueError, match=match):
+            step(stacked, batch)
+
+
 def train_on_devices(**options):
     """Three steps under pmap; the state and metrics of every device."""
     apply, params, stats = network(**options)
@@ -344,7 +367,6 @@ def test_the_optimiser_is_given_the_loss_as_a_value_and_as_a_function(devices):
         step = make_train_step(apply, cross_entropy, spy(), axis_name="devices")
         step, state = compile_step_on_devices(step, state, axis_name="devices")
         batch = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
-    want = jax.device_get(params)  # copied: the state is donated
     state, metrics = step(state, batch)
     value, grad, again, slope, grad_fn = state.opt_state
     np.testing.assert_allclose(value, metrics["loss"])
@@ -358,8 +380,8 @@ def test_the_optimiser_is_given_the_loss_as_a_value_and_as_a_function(devices):
         logits, _ = apply(params, stats, flat, train=True)
         return jnp.mean(cross_entropy(logits, batch.labels.reshape(16)))
 
-    first = jax.tree.map(lambda g, w: g.reshape(-1, *w.shape)[0], slope, want)
-    chex.assert_trees_all_close(first, jax.grad(loss)(want), rtol=1e-5, atol=1e-7)
+    first = jax.tree.map(lambda g, w: g.reshape(-1, *w.shape)[0], slope, params)
+    chex.assert_trees_all_close(first, jax.grad(loss)(params), rtol=1e-5, atol=1e-7)
 
 
 def test_functions_that_the_optimiser_does_not_take_are_not_compiled():

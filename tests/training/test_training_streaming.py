@@ -19,7 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training.dataset import DataError
-from optix_tricks.training.host_batches import ArraySource
+from optix_tricks.training.host_batches import ArraySource, host_batches
 from optix_tricks.training.host_crop import RandomResizedCrop
 from optix_tricks.training.state import create_state
 from optix_tricks.training.step import (
@@ -269,6 +269,14 @@ def test_bad_settings_are_named(source, settings, message):
         take(source, 1, **settings)
 
 
+def test_a_source_smaller_than_a_batch_is_named(source):
+    """Also where batches are asked for without a stream: they would end at once."""
+    for size in (0, 3):
+        few = ArraySource(source.images[:size], source.labels[:size])
+        with pytest.raises(ValueError, match=rf"at most .* source, {size}, got 4"):
+            host_batches(few, 4, 0, None, 0, 0, 0)
+
+
 PIXELS = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -299,6 +307,8 @@ def test_a_bad_example_is_named_and_ends_the_stream(record, message):
         ({"image": PIXELS[..., 0], "label": 0}, r"found uint8 \[4, 4\]; .* last axis"),
         ({"image": PIXELS, "label": 0.5}, r"labels must be whole numbers, found float"),
         ({"image": PIXELS, "label": [0, 1]}, r"whole numbers, found int64 \[2\]"),
+        ({"image": PIXELS, "label": 2**31}, r"indices of classes, .* found 2147483648"),
+        ({"image": PIXELS, "label": -1}, r"indices of classes, .* found -1"),
     ],
 )
 def test_what_is_no_image_or_label_is_named(record, message):

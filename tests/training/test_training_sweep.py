@@ -61,7 +61,8 @@ def step(setting, state, batch):
 
 def evaluate(state, batch):
     error = errors(state["w"], batch)
-    return {"test_loss": error**2, "test_hits": jnp.abs(error) < 0.5}
+    compared = jnp.abs(error - jnp.mean(error))  # with the batch's own examples alone
+    return {"test_hits": jnp.abs(error) < 0.5, "test_loss": error**2, "test_of": compared}
 
 
 TESTED = {"evaluate": evaluate, "test_data": TESTS, "test_batch_size": 4}
@@ -78,6 +79,7 @@ def by_hand():
     """Every member's numbers, one step after the other."""
     compiled = jax.jit(step)
     shapes = {"loss": (STEPS,), "norm": (STEPS,), "test_loss": (), "test_hits": ()}
+    shapes["test_of"] = ()
     numbers = {name: np.zeros((*SHAPE, EPOCHS, *x)) for name, x in shapes.items()}
     weights = np.zeros((*SHAPE, 4))
     for k, s in np.ndindex(SHAPE):
@@ -93,6 +95,8 @@ def by_hand():
             error = TESTS["x"] @ np.asarray(state["w"]) - TESTS["y"]
             numbers["test_loss"][k, s, epoch] = np.mean(error**2)
             numbers["test_hits"][k, s, epoch] = np.mean(np.abs(error) < 0.5)
+            of = [np.abs(part - part.mean()) for part in (error[:4], error[4:])]
+            numbers["test_of"][k, s, epoch] = np.mean(np.concatenate(of))
         weights[k, s] = state["w"]
     return numbers, weights
 
@@ -340,6 +344,10 @@ def test_what_does_not_fit_into_the_memory_has_lost(monkeypatch):
         ),
         ({"settings": jnp.ones(())}, r"settings must be .* got shapes \[\(\)\]"),
         ({"evaluate": evaluate}, "evaluate and test_data must be given together"),
+        (
+            TESTED | {"test_data": jax.tree.map(lambda x: x[:0], TESTS)},
+            "test_data must hold at least one example, got none",
+        ),
         ({"batch_size": 23}, "batch_size must be at most .* 22, got 23"),
         (
             {"step": lambda setting, state, batch: (state, {"y": batch["y"]})},

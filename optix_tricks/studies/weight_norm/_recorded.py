@@ -72,7 +72,7 @@ def record_training(
     size = len(dataset.train_labels)
     per_epoch = steps_per_epoch(size, job.batch_size)
     key = jax.random.key(job.seed)
-    state = create_state(job.params, job.batch_stats, tx, jnp.copy(key))
+    state = create_state(job.params, job.batch_stats, tx, key)
     samples = []
     for number in range(steps):
         if number % per_epoch == 0:

@@ -17,7 +17,7 @@ from optix_tricks.studies.weight_norm._config import (
 )
 from optix_tricks.studies.weight_norm._invariant import invariant_layers
 from optix_tricks.studies.weight_norm._recorded import record_training
-from optix_tricks.training.dataset import Dataset
+from optix_tricks.training.dataset import Dataset, PathLike
 from optix_tricks.training.epoch import steps_per_epoch
 
 
@@ -93,7 +93,6 @@ def _recorded(
     """Train, save the record, and compare it with the law on a stretch of steps."""
     tx = heavy_ball(learning_rate, weight_decay=config.weight_decay, momentum=momentum)
     job = config.job(dataset)._replace(tx=tx)
-    # Before the parameters are donated:
     invariant = invariant_layers(job, dataset)
     order = list(kernels_in_order(job, jnp.asarray(dataset.train_images[:1])))
     recorded = record_training(
@@ -143,7 +142,7 @@ def _compared(
     ]
 
 
-def load_record(path: Path) -> WeightNormRecord:
+def load_record(path: PathLike) -> WeightNormRecord:
     """Read a record back."""
     with np.load(path) as file:
         return WeightNormRecord(**file)
