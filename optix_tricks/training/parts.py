@@ -7,8 +7,8 @@ with its own choices, and what a partial sets goes before them:
 - **A convolution** is given what `nnx.Conv` takes, and is called as `conv(x)`.
 - **A norm of examples** is given `num_features`, `scale_init`, `dtype` and `rngs`, and is
   called as `norm(x)`.
-- **A norm with running statistics**, which is one that takes `momentum`, is given the same
-  and `momentum`, `epsilon` and `axis_name`, and is called as `norm(x,
+- **A norm with running statistics**, which is one that takes `momentum`, is given the
+  same, `momentum`, `epsilon` and `axis_name`, and is called as `norm(x,
   use_running_average=not train)`, as every norm is whose call takes that.
 
 The norms of examples keep their own epsilon and never hear of `axis_name`, over which
