@@ -28,7 +28,8 @@ def focal_loss(
     float64 for float64 logits, from the log-odds of each class, so that 1 - p is as
     precise near p = 1 as p is near 0. For logits of a size below 1e37 / (1 + γ) the
     gradient is finite for every γ, and with `gamma=0` and no `alpha` it is
-    `cross_entropy`. A logit of -inf masks a class out where it carries no label and no smoothing.
+    `cross_entropy`. A logit of -inf masks a class out where it carries no label and no
+    smoothing.
 
     Helps where easy examples are so many that their small losses outweigh the hard ones,
     and the calibration of nets that are too confident. Hurts with noisy labels, which are

@@ -26,7 +26,8 @@ class Airbench(nnx.Module):
 
     The kernel of the whitening convolution stays as it is given; its bias is trained. A
     3x3 convolution starts by handing its inputs on. Normalisations have a bias and no
-    scale. With widths (64, 256, 256) and two convolutions a group 1,971,640 parameters,
+    scale. Of equal values in a pooling window the first one has the gradient, as in the
+    source. With widths (64, 256, 256) and two convolutions a group 1,971,640 parameters,
     with (128, 384, 512) and three 9,915,704. Images of at least 16x16 pixels.
 
     Args:
