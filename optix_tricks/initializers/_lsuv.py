@@ -1,7 +1,7 @@
 """Layer-sequential unit variance: kernels scaled by what a batch does in them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +11,16 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._tree import PyTree, check_arrays
+from optix_tricks._tree import PyTree, check_arrays, widen
 from optix_tricks.dynamics._layer_signals import called_layers
 from optix_tricks.initializers._depth import variance
 from optix_tricks.initializers._standard import orthogonal
 from optix_tricks.layers import layer_outputs, named_layers
+
+PROBE = 1024.0  # this times a kernel shows whether its scale has an effect
+LEFT = 0.9  # of the way to variance 1, after a scaling down that is worth it
+
+Variances = dict[str, float]
 
 
 class LayerVariance(NamedTuple):
@@ -26,6 +31,7 @@ class LayerVariance(NamedTuple):
     variance_before: float  # of its output, all layers before it done
     variance_after: float  # of its output in the model that is returned
     converged: bool  # whether that is 1 within the tolerance
+    left_alone: str  # why its kernel was neither drawn nor scaled; else ""
 
 
 def lsuv(
@@ -46,10 +52,17 @@ def lsuv(
     the variance is over its whole array, in float32. Biases, norms and batch statistics
     stay as they are, and so do layers that the call does not reach.
 
+    A kernel whose scale has no effect is left alone, not even drawn: that of `WSConv`,
+    inside of `WeightNorm` and `SpectralNorm`, or of a layer that normalises its own
+    output. It is found by trying: 1024 times the kernel gives less than twice the
+    variance. A kernel that layers share is scaled once, for the first of them. Where a
+    layer is called k times in a row, Var y_l grows as W_l to the power 2 k; from its
+    second scaling on the root is of the power that the first one showed.
+
     Helps deep nets without norms, whatever their nonlinearity: no gain is to be derived
     for it. Does little where a norm follows each layer, which undoes the scale. Hurts
     after `zero_gamma`, whose branches it does not see: apply it before. Cost: a
-    compilation for the kernels and one for the forward pass, about one such pass a
+    compilation for the kernels and one for the forward pass, about two such passes a
     layer, the memory of one.
 
     Args:
@@ -63,7 +76,8 @@ def lsuv(
     Returns:
         A new model, and a row for each layer in the order of the calls. Without biases
         one iteration is exact. A layer does not converge whose biases alone have more
-        variance, or whose output does not follow the scale of its kernel.
+        variance: it keeps the last scale that took a tenth of the way to 1. Nor need one
+        that is left alone, and the row says why it is.
 
     Raises:
         ValueError: if an output's variance is zero or not finite, there is no layer,
@@ -87,47 +101,103 @@ def lsuv(
     check_arrays("model", nnx.to_pure_dict(nnx.state(model)))
     model = nnx.clone(model)
     paths = tuple(called_layers(model, batch, **kwargs))
-    if key is not None:
-        _make_orthonormal(model, paths, key)
+    sharing = _sharing(model, paths)
+    own = [path for path in paths if path not in sharing]
+    given = {path: _layer(model, path).kernel[...] for path in own}
+    kernels = dict(given) if key is None else _orthonormal_kernels(model, own, key)
     graph, state = nnx.split(model)
 
     @jax.jit
-    def measure(state: PyTree, scales: Array, batch: PyTree) -> Float[Array, " layers"]:
+    def variances(
+        kernels: PyTree, scales: PyTree, batch: PyTree
+    ) -> dict[str, Float[Array, ""]]:
         module = nnx.merge(graph, state, copy=True)
-        _scale(module, paths, scales)
+        _set_kernels(module, kernels, scales)
         _, outputs = layer_outputs(module, batch, **kwargs)
-        return jnp.stack([variance(outputs[path]) for path in paths])
+        return {path: variance(outputs[path]) for path in paths}
 
-    scales = np.ones(len(paths), np.float32)
-    variances = np.asarray(measure(state, scales, batch))
-    before, iterations = [], []
-    for i, path in enumerate(paths):
-        before.append(float(variances[i]))
-        iterations.append(0)
-        _check_variance(path, variances[i])
-        while abs(variances[i] - 1) > tolerance and iterations[i] < max_iterations:
-            scales[i] /= np.sqrt(variances[i])
-            variances = np.asarray(measure(state, scales, batch))
-            iterations[i] += 1
-            _check_variance(path, variances[i])
-    _scale(model, paths, jnp.asarray(scales))
-    after = variances.tolist()
-    converged = (np.abs(variances - 1) <= tolerance).tolist()
-    rows = zip(paths, iterations, before, after, converged, strict=True)
-    return model, tuple(LayerVariance(*row) for row in rows)
+    def measured(**change: float) -> Variances:
+        of_all = {path: np.float32(scale) for path, scale in (scales | change).items()}
+        return jax.tree.map(float, jax.device_get(variances(kernels, of_all, batch)))
+
+    scales = dict.fromkeys(own, 1.0)
+    before, iterations, left_alone = {}, dict.fromkeys(paths, 0), dict(sharing)
+    now = measured()
+    for path in paths:
+        _check_variance(path, now[path])
+        if path in own and measured(**{path: PROBE})[path] < 2 * now[path]:
+            left_alone[path] = "its scale has no effect"
+            kernels[path] = given[path]
+            now = measured()
+        before[path] = now[path]
+        if path not in left_alone:
+            tried = _tried(measured, path, now, tolerance, max_iterations)
+            nearest = min(tried, key=lambda one: abs(one[1][path] - 1))
+            scales[path], now = nearest
+            iterations[path] = tried.index(nearest)
+    _set_kernels(model, kernels, scales)
+    return model, tuple(
+        LayerVariance(
+            path,
+            iterations[path],
+            before[path],
+            now[path],
+            abs(now[path] - 1) <= tolerance,
+            left_alone.get(path, ""),
+        )
+        for path in paths
+    )
 
 
-def _make_orthonormal(model: nnx.Module, paths: Sequence[str], key: Array) -> None:
+def _tried(
+    measured: Callable[..., Variances],
+    path: str,
+    start: Variances,
+    tolerance: float | int,
+    max_iterations: int,
+) -> list[tuple[float, Variances]]:
+    """Return the scales of one layer's kernel that algorithm 1 goes through, from 1."""
+    tried, power = [(1.0, start)], 2.0
+    while abs(tried[-1][1][path] - 1) > tolerance and len(tried) <= max_iterations:
+        scale, last = tried[-1]
+        factor = last[path] ** (-1 / power)
+        scale, new = scale * factor, measured(**{path: scale * factor})
+        stuck = last[path] > 1 and new[path] - 1 > LEFT * (last[path] - 1)
+        if stuck or not 0 < new[path] < math.inf:
+            break
+        power = max(2.0, math.log(new[path] / last[path]) / math.log(factor))
+        tried.append((scale, new))
+    return tried
+
+
+def _layer(model: nnx.Module, path: str) -> Any:
+    return named_layers(model)[path]
+
+
+def _sharing(model: nnx.Module, paths: Sequence[str]) -> dict[str, str]:
+    """What to say of the layers whose kernel is also that of one before them."""
+    layers: dict[str, Any] = named_layers(model)
+    first: dict[int, str] = {}
+    for path in paths:
+        first.setdefault(id(layers[path].kernel), path)
+    return {
+        path: f"its kernel is that of {first[id(layers[path].kernel)]}"
+        for path in paths
+        if first[id(layers[path].kernel)] != path
+    }
+
+
+def _orthonormal_kernels(
+    model: nnx.Module, paths: Sequence[str], key: Array
+) -> dict[str, Array]:
     by_path = named_layers(model)
-    layers: list[Any] = [by_path[path] for path in paths]
 
     @jax.jit
-    def draw(keys: Array) -> list[Array]:
-        return [_orthonormal(k, layer) for k, layer in zip(keys, layers, strict=True)]
+    def draw(keys: Array) -> dict[str, Array]:
+        pairs = zip(paths, keys, strict=True)
+        return {path: _orthonormal(k, by_path[path]) for path, k in pairs}
 
-    kernels = draw(jax.random.split(key, len(layers)))
-    for layer, kernel in zip(layers, kernels, strict=True):
-        layer.kernel[...] = kernel
+    return draw(jax.random.split(key, len(paths)))
 
 
 def _orthonormal(key: Array, layer: Any) -> Array:
@@ -140,15 +210,15 @@ def _orthonormal(key: Array, layer: Any) -> Array:
     return matrix.reshape(kernel.shape)
 
 
-def _scale(model: nnx.Module, paths: Sequence[str], scales: Array) -> None:
-    layers = named_layers(model)
-    for path, scale in zip(paths, scales, strict=True):
-        layer: Any = layers[path]
-        kernel = layer.kernel[...]
-        layer.kernel[...] = (scale * kernel).astype(kernel.dtype)
+def _set_kernels(model: nnx.Module, kernels: PyTree, scales: PyTree) -> None:
+    layers: dict[str, Any] = named_layers(model)
+    for path, kernel in kernels.items():
+        wide = widen(kernel)
+        scaled = jnp.asarray(scales[path], wide.dtype) * wide
+        layers[path].kernel[...] = scaled.astype(kernel.dtype)
 
 
-def _check_variance(path: str, value: np.float32) -> None:
+def _check_variance(path: str, value: float) -> None:
     if not 0 < value < math.inf:
         raise ValueError(
             f"the output of layer {path!r} must have a positive, finite variance over"

@@ -4,6 +4,7 @@
 |---|---|
 | `BatchNorm` | normalise over the batch |
 | `BatchRenorm` | the same, corrected towards the running statistics |
+| `renorm_bounds`, `unopened_bounds` | its bounds by the length of a run |
 | `GhostBatchNorm` | the same, over parts of the batch |
 | `FrozenScaleBatchNorm` | the same, with a scale that is not trained |
 | `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm` | normalise each example |
@@ -22,7 +23,12 @@ float32, and so are norms and statistics, whatever the activations' dtype.
 """
 
 from optix_tricks.layers._batch_norm import BatchNorm
-from optix_tricks.layers._batch_renorm import BatchRenorm
+from optix_tricks.layers._batch_renorm import (
+    BatchRenorm,
+    RenormBounds,
+    renorm_bounds,
+    unopened_bounds,
+)
 from optix_tricks.layers._drop_connect import DropConnect
 from optix_tricks.layers._drop_path import DropPath, stochastic_depth_rates
 from optix_tricks.layers._dropout import Dropout
@@ -52,12 +58,15 @@ __all__ = [
     "InstanceNorm",
     "LayerNorm",
     "RMSNorm",
+    "RenormBounds",
     "SpectralNorm",
     "WSConv",
     "WeightNorm",
     "layer_outputs",
     "named_layers",
+    "renorm_bounds",
     "spectral_penalty",
     "spectral_vectors",
     "stochastic_depth_rates",
+    "unopened_bounds",
 ]

@@ -3,20 +3,81 @@
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
+from optix_tricks._checks import check_count, check_fraction, check_positive
 from optix_tricks.layers._batch_norm import BatchNorm
 from optix_tricks.schedules import linear_schedule
 
 Bound = int | float | Callable[[Any], Any]
 
-R_MAX = linear_schedule(1.0, 3.0, 35_000, transition_begin=5_000)
-D_MAX = linear_schedule(0.0, 5.0, 20_000, transition_begin=5_000)
+
+class RenormBounds(NamedTuple):
+    """Schedules of the bounds of `BatchRenorm`, by the number of training calls."""
+
+    r_max: Callable[[Any], Any]
+    d_max: Callable[[Any], Any]
+
+
+def renorm_bounds(num_steps: int, *, fraction: float = 0.25) -> RenormBounds:
+    """Return the paper's bounds of `BatchRenorm` in the time of a run.
+
+        r_max = 1 until E / 8, then linear to 3 at E,        E = fraction · num_steps
+        d_max = 0 until E / 8, then linear to 5 at 5 E / 8
+
+    The paper's own are those of E = 40,000: no correction for 5,000 steps, then a rise of
+    d_max until 25,000 and of r_max until 40,000. So they are what 160,000 steps give, and
+    in a shorter run they open late, or never. Knees are rounded to whole steps.
+
+    Helps every run that is not of the paper's length, as the arguments of `BatchRenorm`:
+    `functools.partial(BatchRenorm, **renorm_bounds(steps)._asdict())`. Hurts where the
+    rise comes before the running statistics have left their start: with few steps a lower
+    `momentum` goes with it. Cost: none.
+
+    Args:
+        num_steps: training calls of the layer in the run: batches, and under gradient
+            accumulation each small one.
+        fraction: of the run at which the last bound is open, in (0, 1].
+
+    Returns:
+        The schedules `r_max` and `d_max`.
+
+    Raises:
+        ValueError: if `num_steps` is not a whole number of at least 1, or `fraction` is
+            not in (0, 1].
+
+    Examples:
+        >>> r_max, d_max = renorm_bounds(1_600)
+        >>> for step in (50, 250, 400):
+        ...     print(f"{r_max(step):.2f} {d_max(step):.2f}")
+        1.00 0.00
+        2.14 5.00
+        3.00 5.00
+
+    Source: "Batch Renormalization: Towards Reducing Minibatch Dependence in
+    Batch-Normalized Models", Ioffe, 2017, section 4.
+    """
+    check_count("num_steps", num_steps, minimum=1)
+    check_fraction("fraction", fraction)
+    check_positive("fraction", fraction)
+    end = fraction * num_steps
+    begin = round(end / 8)
+
+    def rise(first: float, last: float, until: float) -> Callable[[Any], Any]:
+        return linear_schedule(
+            first, last, max(1, round(until) - begin), transition_begin=begin
+        )
+
+    return RenormBounds(rise(1.0, 3.0, end), rise(0.0, 5.0, 5 * end / 8))
+
+
+R_MAX, D_MAX = renorm_bounds(160_000)
 
 
 class BatchRenorm(BatchNorm):
@@ -37,9 +98,11 @@ class BatchRenorm(BatchNorm):
     that averages over devices leave its type alone, and stands still at 2²⁴.
 
     Helps where batches are small or their examples depend on each other: the network
-    that is trained is the one that is evaluated. Hurts at the start without the rise of
-    the bounds, as the running statistics are still far off. Does little with large,
-    independent batches. Cost: that of `BatchNorm`, and a few numbers a feature.
+    that is trained is the one that is evaluated. Does nothing in a run of less than 5,000
+    steps with the default bounds: give it those of `renorm_bounds`. Hurts at the start
+    without the rise of the bounds, as the running statistics are still far off. Does
+    little with large, independent batches. Cost: that of `BatchNorm`, and a few numbers a
+    feature.
 
     Args:
         num_features: length of the last axis.
@@ -96,6 +159,49 @@ class BatchRenorm(BatchNorm):
         return self._normalize(
             x, mean, var, r=lax.stop_gradient(r), d=lax.stop_gradient(d)
         )
+
+
+def unopened_bounds(model: nnx.Module, num_steps: int) -> tuple[str, ...]:
+    """Return the paths of the `BatchRenorm` that a run leaves plain batch norms.
+
+    Those whose bounds are schedules, and at the last step still r_max = 1 and d_max = 0.
+
+    Helps to find, before a run, bounds that are meant for a longer one. Cost: none.
+
+    Args:
+        model: any module.
+        num_steps: training calls in the run.
+
+    Returns:
+        Paths such as "stage1_block1.conv1.norm"; none if all is well.
+
+    Raises:
+        ValueError: if `num_steps` is not a whole number of at least 1.
+
+    Examples:
+        >>> norm = BatchRenorm(2, rngs=nnx.Rngs(0))
+        >>> unopened_bounds(nnx.Sequential(norm), 1_000)
+        ('layers.0',)
+        >>> norm = BatchRenorm(2, **renorm_bounds(1_000)._asdict(), rngs=nnx.Rngs(0))
+        >>> unopened_bounds(nnx.Sequential(norm), 1_000)
+        ()
+
+    Source: ours; the bounds are those of "Batch Renormalization: Towards Reducing
+    Minibatch Dependence in Batch-Normalized Models", Ioffe, 2017.
+    """
+    check_count("num_steps", num_steps, minimum=1)
+
+    def is_closed(norm: Any) -> bool:
+        bounds = norm.r_max, norm.d_max
+        with jax.ensure_compile_time_eval():  # where the model is traced
+            last = [float(b(num_steps - 1)) if callable(b) else b for b in bounds]
+        return any(map(callable, bounds)) and last == [1, 0]
+
+    return tuple(
+        ".".join(map(str, path))
+        for path, module in nnx.iter_modules(model)
+        if isinstance(module, BatchRenorm) and is_closed(module)
+    )
 
 
 def _check_bound(name: str, value: Any, least: int) -> None:

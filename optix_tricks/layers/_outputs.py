@@ -1,6 +1,7 @@
 """What each layer of a model puts out."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -89,6 +90,7 @@ def _recorded(
     """Give this one object a class that keeps what a call returns."""
     kind = type(layer)
 
+    @functools.wraps(kind.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if get_opaque_trace_state() != here:
             raise ValueError(

@@ -17,6 +17,7 @@ def confidence_penalty(
     *,
     beta: ArrayLike = 0.1,
     threshold: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the cross-entropy with a penalty on confident outputs, per example.
 
@@ -39,6 +40,7 @@ def confidence_penalty(
         labels: integers in [0, K), or floats: a distribution over the classes.
         beta: β >= 0, a number or a scalar array.
         threshold: Γ >= 0 in nats, or None for the first form.
+        label_smoothing: s in [0, 1], of the cross-entropy.
 
     Returns:
         One loss per example, in nats. Averaging is the caller's.
@@ -62,7 +64,7 @@ def confidence_penalty(
     check_nonnegative("beta", beta)
     if threshold is not None:
         check_nonnegative("threshold", threshold)
-    loss = cross_entropy(logits, labels)
+    loss = cross_entropy(logits, labels, label_smoothing=label_smoothing)
     log_p = jax.nn.log_softmax(widen(logits))
     p = jnp.exp(log_p)
     entropy = -jnp.sum(p * jnp.where(p == 0, 0, log_p), axis=-1)

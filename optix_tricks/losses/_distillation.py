@@ -18,6 +18,7 @@ def distillation(
     *,
     temperature: ArrayLike,
     alpha: ArrayLike,
+    label_smoothing: ArrayLike = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the loss of a student against labels and a teacher, per example.
 
@@ -41,6 +42,7 @@ def distillation(
         temperature: T > 0, a number or a scalar array; above 1 it shows the small
             probabilities.
         alpha: weight of the labels, in [0, 1].
+        label_smoothing: s in [0, 1], of the cross-entropy; not of the teacher.
 
     Returns:
         One loss per example, in nats. Averaging is the caller's.
@@ -64,7 +66,7 @@ def distillation(
     check_number("temperature", temperature)
     check_positive("temperature", temperature)
     check_fraction("alpha", alpha)
-    hard = cross_entropy(logits, labels)
+    hard = cross_entropy(logits, labels, label_smoothing=label_smoothing)
     is_floating = jnp.issubdtype(teacher_logits.dtype, jnp.floating)
     if teacher_logits.shape != logits.shape or not is_floating:
         raise ValueError(

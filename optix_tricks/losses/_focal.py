@@ -17,16 +17,19 @@ def focal_loss(
     *,
     gamma: ArrayLike = 2.0,
     alpha: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the focal loss of softmax(logits) against the labels, per example.
 
-        loss = -Σ_k y_k α_k (1 - p_k)^γ log p_k,    p = softmax(logits)
+        loss = -Σ_k q_k α_k (1 - p_k)^γ log p_k,    p = softmax(logits)
+        q = (1 - s) y + s / K
 
-    y is the label, one-hot if it is an integer. Computed in float32, or in float64 for
-    float64 logits, from the log-odds of each class, so that 1 - p is as precise near
-    p = 1 as p is near 0. For logits of a size below 1e37 / (1 + γ) the gradient is finite
-    for every γ, and with `gamma=0` and no `alpha` it is `cross_entropy`. A logit of -inf
-    masks a class out where it carries no label.
+    y is the label, one-hot if it is an integer, of K classes. Computed in float32, or in
+    float64 for float64 logits, from the log-odds of each class, so that 1 - p is as
+    precise near p = 1 as p is near 0. For logits of a size below 1e37 / (1 + γ) the
+    gradient is finite for every γ, and with `gamma=0` and no `alpha` it is
+    `cross_entropy`. A logit of -inf masks a class out where it carries no label and no
+    smoothing.
 
     Helps where easy examples are so many that their small losses outweigh the hard ones,
     and the calibration of nets that are too confident. Hurts with noisy labels, which are
@@ -38,6 +41,7 @@ def focal_loss(
         labels: integers in [0, K), or floats: a distribution over the classes.
         gamma: γ >= 0, a number or a scalar array.
         alpha: [K], a weight for each class, such as its inverse frequency; all 1 if None.
+        label_smoothing: s in [0, 1].
 
     Returns:
         One loss per example, in nats. Averaging is the caller's.
@@ -58,6 +62,7 @@ def focal_loss(
     sigmoid.
     """
     check_nonnegative("gamma", gamma)
+    check_fraction("label_smoothing", label_smoothing)
     check_labels(logits, labels)
     odds = _log_odds(widen(logits))
     gamma = jnp.asarray(gamma, odds.dtype)
@@ -71,7 +76,9 @@ def focal_loss(
                 f" got shape {list(alpha.shape)}; scale the loss itself by a number."
             )
         losses = losses * alpha.reshape((1,) * (losses.ndim - 1) + alpha.shape)
-    return expectation(losses, labels)
+    s = jnp.asarray(label_smoothing, losses.dtype)
+    uniform = jnp.where(s == 0, 0, jnp.mean(losses, axis=-1))
+    return (1 - s) * expectation(losses, labels) + s * uniform
 
 
 def _log_odds(logits: Logits) -> Logits:

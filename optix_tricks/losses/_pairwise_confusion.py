@@ -17,6 +17,7 @@ def pairwise_confusion(
     labels: Integer[Array, " batch"] | Float[Array, "batch classes"],
     *,
     weight: ArrayLike,
+    label_smoothing: ArrayLike = 0.0,
 ) -> Float[Array, " batch"]:
     """Return the cross-entropy with the confusion of pairs of a batch, per example.
 
@@ -27,6 +28,14 @@ def pairwise_confusion(
     the source's. With `weight=0` it is `cross_entropy`. The authors' code has |p_i - p_j|
     in place of the square, whose gradient is undefined for equal outputs, and no γ.
 
+    The source has one class an image. For mixed labels y γ_ij is the share of them that
+    differs, which is 0 or 1 where each is one class, and small where they are nearly
+    equal:
+
+        γ_ij = ½ Σ_k |y_ik - y_jk|
+
+    Smoothing is of the cross-entropy alone, as it is the same for all labels.
+
     Helps fine-grained classification, where classes look alike and the net overfits
     to what tells two examples apart. Does little where classes are few and distinct.
     Hurts where λ outweighs the cross-entropy, as all outputs are then one. The batch must
@@ -36,6 +45,7 @@ def pairwise_confusion(
         logits: unnormalised log-probabilities; the batch must be even.
         labels: integers in [0, K), or floats: a distribution over the classes.
         weight: λ >= 0, a number or a scalar array; to be tuned for each task.
+        label_smoothing: s in [0, 1].
 
     Returns:
         One loss per example. Averaging is the caller's.
@@ -58,7 +68,7 @@ def pairwise_confusion(
             "logits must be [batch, classes] with an even batch, got shape"
             f" {list(logits.shape)}; leave an example out to pair the others."
         )
-    loss = cross_entropy(logits, labels)
+    loss = cross_entropy(logits, labels, label_smoothing=label_smoothing)
     confusion = _confusion(jax.nn.softmax(widen(logits)), labels)
     return loss + jnp.asarray(weight, loss.dtype) / 2 * confusion
 
@@ -68,7 +78,9 @@ def _confusion(p: Logits, labels: Labels) -> Float[Array, " batch"]:
     """Return γ_ij |p_i - p_j|² for every i and its partner j."""
     half = len(p) // 2
     distance = jnp.sum(jnp.square(p[:half] - p[half:]), axis=-1)
-    differ = labels[:half] != labels[half:]
-    if differ.ndim == 2:
-        differ = jnp.any(differ, axis=-1)
-    return jnp.tile(jnp.where(differ, distance, 0), 2)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        gamma = (labels[:half] != labels[half:]).astype(p.dtype)
+    else:
+        y = labels.astype(p.dtype)
+        gamma = jnp.sum(jnp.abs(y[:half] - y[half:]), axis=-1) / 2
+    return jnp.tile(gamma * distance, 2)

@@ -1,5 +1,6 @@
 """The networks of airbench: plain convolutions that learn CIFAR-10 in seconds."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,10 @@ from jaxtyping import Array, Float
 
 from optix_tricks.initializers import dirac
 from optix_tricks.layers import FrozenScaleBatchNorm
-from optix_tricks.training.resnet import max_pool_2x2
+from optix_tricks.training.parts import Part, call_norm, make_norm, make_part
+from optix_tricks.training.resnet import global_max_pool, max_pool_2x2
+
+the_norm = functools.partial(FrozenScaleBatchNorm, epsilon=1e-12, unbiased=True)
 
 # PyTorch's default: uniform within 1 / sqrt(fan in).
 uniform_fan_in = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -22,7 +26,8 @@ class Airbench(nnx.Module):
 
     The kernel of the whitening convolution stays as it is given; its bias is trained. A
     3x3 convolution starts by handing its inputs on. Normalisations have a bias and no
-    scale. With widths (64, 256, 256) and two convolutions a group 1,971,640 parameters,
+    scale. Of equal values in a pooling window the first one has the gradient, as in the
+    source. With widths (64, 256, 256) and two convolutions a group 1,971,640 parameters,
     with (128, 384, 512) and three 9,915,704. Images of at least 16x16 pixels.
 
     Args:
@@ -34,6 +39,8 @@ class Airbench(nnx.Module):
       head_init: of the head's kernel.
       logit_scale: multiplies the logits.
       norm_momentum: of the running statistics.
+      conv: makes the convolutions of the groups; see `training.parts`, also for the next.
+      norm: makes the normalisations.
       dtype: of activations. Logits are always float32.
       rngs: for the initial kernels.
 
@@ -52,6 +59,8 @@ class Airbench(nnx.Module):
         head_init: Any = uniform_fan_in,
         logit_scale: float = 1 / 9,
         norm_momentum: float = 0.6,
+        conv: Part = nnx.Conv,
+        norm: Part = the_norm,
         dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -66,6 +75,8 @@ class Airbench(nnx.Module):
                 channels[i + 1],
                 convs=convs,
                 norm_momentum=norm_momentum,
+                conv=conv,
+                norm=norm,
                 dtype=dtype,
                 rngs=rngs,
             )
@@ -87,8 +98,7 @@ class Airbench(nnx.Module):
         x = gelu(self.whitening(images.astype(self.dtype)))
         for group in (self.group1, self.group2, self.group3):
             x = group(x, train=train)
-        features = jnp.max(x, axis=(1, 2)).astype(jnp.float32)
-        return self.head(features) * self.logit_scale
+        return self.head(global_max_pool(x).astype(jnp.float32)) * self.logit_scale
 
 
 class Whitening(nnx.Module):
@@ -125,14 +135,18 @@ class ConvGroup(nnx.Module):
         *,
         convs: int,
         norm_momentum: float,
+        conv: Part,
+        norm: Part,
         dtype: Any,
         rngs: nnx.Rngs,
     ):
         if convs not in (2, 3):
             raise ValueError(f"convs must be 2 or 3, got {convs}.")
 
-        def conv(inputs: int) -> nnx.Conv:
-            return nnx.Conv(
+        def conv_of(inputs: int) -> Any:
+            return make_part(
+                "conv",
+                conv,
                 inputs,
                 out_features,
                 (3, 3),
@@ -142,28 +156,21 @@ class ConvGroup(nnx.Module):
                 rngs=rngs,
             )
 
-        def norm() -> FrozenScaleBatchNorm:
-            return FrozenScaleBatchNorm(
-                out_features,
-                momentum=norm_momentum,
-                epsilon=1e-12,
-                unbiased=True,
-                dtype=dtype,
-                rngs=rngs,
+        def norm_of() -> Any:
+            of_batches = {"momentum": norm_momentum}
+            return make_norm(
+                norm, out_features, of_batches=of_batches, dtype=dtype, rngs=rngs
             )
 
-        self.conv1, self.norm1 = conv(in_features), norm()
-        self.conv2, self.norm2 = conv(out_features), norm()
+        self.conv1, self.norm1 = conv_of(in_features), norm_of()
+        self.conv2, self.norm2 = conv_of(out_features), norm_of()
         self.residual = convs == 3
         if self.residual:
-            self.conv3, self.norm3 = conv(out_features), norm()
+            self.conv3, self.norm3 = conv_of(out_features), norm_of()
 
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Return the features, at half the height and width."""
-
-        def normed(norm: Any, x: Array) -> Array:
-            return norm(x, use_running_average=not train)
-
+        normed = functools.partial(call_norm, train=train)
         x = skip = gelu(normed(self.norm1, max_pool_2x2(self.conv1(x))))
         x = normed(self.norm2, self.conv2(x))
         if self.residual:

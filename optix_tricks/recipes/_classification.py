@@ -1,5 +1,6 @@
 """What the recipes for image classification share: from their numbers to a job."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -16,8 +17,10 @@ from optix_tricks.augment import (
     random_crop,
     random_flip,
 )
+from optix_tricks.layers import unopened_bounds
 from optix_tricks.losses import cross_entropy
 from optix_tricks.training.data import Dataset
+from optix_tricks.training.epoch import total_steps
 from optix_tricks.training.loop import Job
 from optix_tricks.training.precision import policy
 from optix_tricks.training.state import functional, normalize
@@ -48,6 +51,14 @@ def make_job(
       flip: average the final test over mirror images.
       checkpoint_every: epochs.
     """
+    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
+    if closed := unopened_bounds(model, steps):
+        warnings.warn(
+            f"the run ends after {steps} steps, before the bounds of {len(closed)}"
+            f" BatchRenorm, such as {closed[0]}, open: they are plain batch norms; give"
+            f" them those of renorm_bounds({steps}).",
+            stacklevel=2,
+        )
     precision = policy(getattr(config, "compute_dtype", "float32"))
     mean, std = dataset.channel_statistics()
     image = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.uint8)

@@ -1,11 +1,11 @@
 """The blocks of residual networks: a convolution with its norm, basic and bottleneck.
 
-`conv` and `norm` make the layers and are called like `nnx.Conv` and `BatchNorm`:
-`norm=functools.partial(GhostBatchNorm, ghost_size=32)`. The parameters and statistics of
-norms are float32, whatever `dtype` the activations and `param_dtype` the kernels have.
+`conv` and `norm` make the layers, `norm=functools.partial(GroupNorm, num_groups=8)`; any
+convolution and any norm will do that keeps to the contract of `parts`. The parameters and
+statistics of norms are float32, whatever `dtype` the activations and `param_dtype` the
+kernels have.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from optix_tricks.layers import BatchNorm, DropPath
+from optix_tricks.training.parts import Part, call_norm, make_norm, make_part
 
 he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -29,14 +30,16 @@ class ConvNorm(nnx.Module):
         stride: int = 1,
         scale_init: Any = nnx.initializers.ones,
         kernel_init: Any = he_normal_fan_out,
-        conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = BatchNorm,
+        conv: Part = nnx.Conv,
+        norm: Part = BatchNorm,
         dtype: Any,
         param_dtype: Any = jnp.float32,
         axis_name: str | None,
         rngs: nnx.Rngs,
     ):
-        self.conv = conv(
+        self.conv = make_part(
+            "conv",
+            conv,
             in_features,
             out_features,
             (kernel_size, kernel_size),
@@ -48,19 +51,18 @@ class ConvNorm(nnx.Module):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        self.norm = norm(
+        self.norm = make_norm(
+            norm,
             out_features,
-            momentum=0.9,
-            epsilon=1e-5,
+            of_batches={"momentum": 0.9, "epsilon": 1e-5, "axis_name": axis_name},
             scale_init=scale_init,
             dtype=dtype,
-            axis_name=axis_name,
             rngs=rngs,
         )
 
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Return the features."""
-        return self.norm(self.conv(x), use_running_average=not train)
+        return call_norm(self.norm, self.conv(x), train=train)
 
 
 class BasicBlock(nnx.Module):

@@ -1,7 +1,7 @@
 """Residual networks in flax.nnx: ResNet-18, -34, -50, and Page's ResNet-9.
 
 Images are [batch, height, width, channel]. `dtype` is the one of activations,
-`param_dtype` the one of kernels; see `blocks` for these and for `conv` and `norm`.
+`param_dtype` the one of kernels, see `blocks`; for `conv` and `norm` see `parts`.
 """
 
 import functools
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from optix_tricks.layers import BatchNorm, stochastic_depth_rates
 from optix_tricks.training.blocks import BasicBlock, BottleneckBlock, ConvNorm
+from optix_tricks.training.parts import Part
 
 
 class ResNet(nnx.Module):
@@ -29,16 +30,18 @@ class ResNet(nnx.Module):
       stem: "imagenet", a 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2, or
         "cifar", one 3x3 convolution, for images of about 32 pixels.
       zero_init_last_gamma: start the scale of each branch's last normalisation at zero,
-        so that every block starts as the identity (Goyal et al., 2017).
+        so that every block starts as the identity (Goyal et al., 2017). Without effect
+        where the norm has no scale, or `norm` sets its `scale_init`.
       drop_path: rate at which the last block's branch is left out in training, an
         example at a time; it grows linearly from the first block (Huang et al., 2016).
-      conv: makes the convolutions; arguments of `nnx.Conv`.
-      norm: makes the normalisations; arguments of `BatchNorm`.
+      conv: makes the convolutions.
+      norm: makes the normalisations, of batches or of examples.
       dtype: of activations. Logits are always float32.
       param_dtype: of the kernels of convolutions.
       axis_name: the axis over which `pmap` or `shard_map` splits the batch; batch
         statistics are then those of the whole batch. Not needed under `jit`.
-      rngs: for the initial kernels (He normal, fan out) and for `drop_path`.
+      rngs: for the initial kernels (He normal, fan out, unless `conv` sets another
+        `kernel_init`) and for `drop_path`.
 
     References:
       He et al., Deep residual learning for image recognition, 2016.
@@ -55,8 +58,8 @@ class ResNet(nnx.Module):
         stem: str = "imagenet",
         zero_init_last_gamma: bool = True,
         drop_path: float = 0.0,
-        conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = BatchNorm,
+        conv: Part = nnx.Conv,
+        norm: Part = BatchNorm,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         axis_name: str | None = None,
@@ -127,7 +130,7 @@ class ResNet9(nnx.Module):
       dtype: of activations.
       param_dtype: of the kernels of convolutions.
       axis_name: the axis over which the batch is split.
-      rngs: for the initial kernels (LeCun normal).
+      rngs: for the initial kernels (LeCun normal, unless `conv` sets another).
 
     References:
       Page, How to train your ResNet, 2018; network of `dawn.py`.
@@ -139,8 +142,8 @@ class ResNet9(nnx.Module):
         *,
         width: int = 64,
         in_channels: int = 3,
-        conv: Callable[..., Any] = nnx.Conv,
-        norm: Callable[..., Any] = BatchNorm,
+        conv: Part = nnx.Conv,
+        norm: Part = BatchNorm,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         axis_name: str | None = None,
@@ -185,7 +188,7 @@ class ResNet9(nnx.Module):
         x = nnx.relu(max_pool_2x2(self.layer2(x, train=train)))
         x = nnx.relu(max_pool_2x2(self.layer3(x, train=train)))
         x = residual(x, self.layer3_residual1, self.layer3_residual2)
-        return self.head(jnp.max(x, axis=(1, 2)).astype(jnp.float32)) / 8
+        return self.head(global_max_pool(x).astype(jnp.float32)) / 8
 
 
 def max_pool_2x2(
@@ -193,8 +196,9 @@ def max_pool_2x2(
 ) -> Float[Array, "batch half_height half_width channel"]:
     """Max over disjoint 2x2 windows, an odd last row or column left out.
 
-    As a reshape: its gradient is a comparison, where that of `nnx.max_pool` is a scatter
-    which costs a CPU a quarter of the step of a narrow ResNet-9. Ties share the gradient.
+    Of equal values the first one, row by row, has the gradient, as in PyTorch and in
+    `nnx.max_pool`, whose gradient is a scatter and costs a CPU a quarter of the step of a
+    narrow ResNet-9. Here it is a comparison.
     """
     batch, height, width, channels = x.shape
     if min(height, width) < 2:
@@ -202,7 +206,37 @@ def max_pool_2x2(
             f"images must be at least 8x8 pixels: a 2x2 pooling got {height}x{width}."
         )
     x = x[:, : height // 2 * 2, : width // 2 * 2]
-    return jnp.max(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
+    return _max_of_windows(x.reshape(batch, height // 2, 2, width // 2, 2, channels))
+
+
+def global_max_pool(
+    x: Float[Array, "batch height width channel"],
+) -> Float[Array, "batch channel"]:
+    """Max over all positions; of equal values the first one has the gradient."""
+    batch, height, width, channels = x.shape
+    whole = _max_of_windows(x.reshape(batch, 1, height, 1, width, channels))
+    return whole.reshape(batch, channels)
+
+
+@jax.custom_jvp
+def _max_of_windows(
+    x: Float[Array, "batch rows height columns width channel"],
+) -> Float[Array, "batch rows columns channel"]:
+    return jnp.max(x, axis=(2, 4))
+
+
+@_max_of_windows.defjvp
+def _derivative_at_the_first(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    """`jnp.max` itself shares the gradient among equal values."""
+    (x,), (dx,) = primals, tangents
+    y = _max_of_windows(x)
+    size = x.shape[2] * x.shape[4]
+    place = jnp.arange(size).reshape(1, 1, x.shape[2], 1, x.shape[4], 1)
+    largest = jnp.where(x == y[:, :, None, :, None], place, size)
+    first = jnp.min(largest, axis=(2, 4), keepdims=True)
+    return y, jnp.sum(jnp.where(place == first, dx, 0), axis=(2, 4))
 
 
 def count_parameters(params: Any) -> int:

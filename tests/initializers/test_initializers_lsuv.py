@@ -8,7 +8,13 @@ import pytest
 from flax import nnx
 
 from optix_tricks.initializers import lsuv, normal
-from optix_tricks.layers import layer_outputs, named_layers
+from optix_tricks.layers import (
+    SpectralNorm,
+    WeightNorm,
+    WSConv,
+    layer_outputs,
+    named_layers,
+)
 from optix_tricks.training.resnet import ResNet9
 
 unchecked = inspect.unwrap(lsuv)
@@ -109,11 +115,25 @@ def test_biases_need_iterations_or_do_not_converge():
     _, (row,) = lsuv(model, batch(), key=None, tolerance=0.01)
     assert 1 < row.iterations < 10
     assert row.converged
+
+
+def test_what_does_not_converge_keeps_its_last_good_scale():
+    """Biases of more variance than 1: shrinking the kernel does nothing in the end."""
     model = mlp((12, 12), bias_init=normal(2.0))
-    _, (row,) = lsuv(model, batch(), key=None, max_iterations=3)
-    assert row.iterations == 3
+    x = np.asarray(batch(), np.float64)
+    w, bias = (np.asarray(p, np.float64) for p in jax.tree.leaves(nnx.state(model))[::-1])
+    scale, variances = 1.0, [(x @ w + bias).var()]
+    while True:
+        smaller = scale / np.sqrt(variances[-1])
+        variance = (x @ (smaller * w) + bias).var()
+        if variance - 1 > 0.9 * (variances[-1] - 1):
+            break
+        scale, variances = smaller, [*variances, variance]
+    new, (row,) = lsuv(model, batch(), key=None)
     assert not row.converged
-    assert row.variance_after > 1.1
+    assert 0 < row.iterations == len(variances) - 1 < 10
+    np.testing.assert_allclose(new.layers[0].kernel[...], scale * w, rtol=1e-4)
+    np.testing.assert_allclose(row.variance_after, variances[-1], rtol=1e-4)
 
 
 def test_bfloat16_kernels_stay_bfloat16():
@@ -181,3 +201,63 @@ def test_a_transposed_kernel_is_orthonormal_over_its_outputs():
     rows = np.moveaxis(kernel, 2, 0).reshape(3, -1)
     gram = rows @ rows.T
     np.testing.assert_allclose(gram, gram[0, 0] * np.eye(3), atol=1e-5)
+
+
+class Normalised(nnx.Conv):
+    """A convolution that normalises what it puts out."""
+
+    def __call__(self, x):
+        y = super().__call__(x)
+        return 3 * (y - y.mean()) / y.std()
+
+
+class Tied(nnx.Module):
+    """A layer called twice, and another one with its kernel."""
+
+    def __init__(self, make):
+        self.first, self.last = make(0), make(1)
+        self.last.kernel = self.first.kernel
+
+    def __call__(self, x):
+        return self.last(self.first(self.first(x)))
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["kept", "drawn"])
+def test_a_kernel_whose_scale_has_no_effect_is_left_alone(key):
+    def conv(kind, seed, **options):
+        return kind(6, 6, (3, 3), use_bias=False, rngs=nnx.Rngs(seed), **options)
+
+    without = {
+        "layers.0": conv(WSConv, 0),
+        "layers.1": conv(WSConv, 1, scaled=True, epsilon=1e-4),
+        "layers.2.layer": WeightNorm(conv(nnx.Conv, 2)),
+        "layers.3.layer": SpectralNorm(conv(nnx.Conv, 3), rngs=nnx.Rngs(3)),
+        "layers.4": conv(Normalised, 4),
+    }
+    plain = conv(nnx.Conv, 5)
+    model = nnx.Sequential(*without.values(), plain)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6, 6, 6)), jnp.float32)
+    new, report = lsuv(model, x, key=key, tolerance=0.01)
+    given, after = (named_layers(m) for m in (model, new))
+    for row in report[:-1]:
+        assert row.left_alone == "its scale has no effect"
+        assert row.iterations == 0
+        assert row.converged == (abs(row.variance_after - 1) <= 0.01)
+        np.testing.assert_array_equal(after[row.path].kernel, given[row.path].kernel)
+    assert [row.path for row in report[:-1]] == list(without)
+    assert abs(report[0].variance_after - 1) > 0.1  # what was scaled for ever before
+    assert report[-1].left_alone == ""
+    assert report[-1].converged
+
+
+def test_a_shared_kernel_is_scaled_once():
+    model = Tied(lambda seed: nnx.Linear(12, 12, rngs=nnx.Rngs(seed)))
+    new, (first, last) = lsuv(model, batch(), key=None, tolerance=0.01)
+    assert new.last.kernel is new.first.kernel
+    assert (last.path, last.left_alone) == ("last", "its kernel is that of first")
+    assert (last.iterations, first.left_alone) == (0, "")
+    twice = np.asarray(batch(), np.float64) @ np.asarray(new.first.kernel, np.float64)
+    twice = twice @ np.asarray(new.first.kernel, np.float64)
+    np.testing.assert_allclose(first.variance_after, twice.var(), rtol=1e-4)
+    assert first.converged
+    assert first.iterations == 2  # the first one finds the fourth power

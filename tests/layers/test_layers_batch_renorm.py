@@ -8,7 +8,7 @@ import optax
 import pytest
 from flax import nnx
 
-from optix_tricks.layers import BatchNorm, BatchRenorm
+from optix_tricks.layers import BatchNorm, BatchRenorm, renorm_bounds, unopened_bounds
 from optix_tricks.training.state import functional
 
 
@@ -148,6 +148,43 @@ def test_default_bounds_are_the_papers():
     d_max = [float(norm.d_max(count)) for count in at]
     assert r_max == pytest.approx([1, 1, 1 + 2 * 10 / 35, 2, 1 + 2 * 20 / 35, 3, 3])
     assert d_max == pytest.approx([0, 0, 2.5, 5 * 17.5 / 20, 5, 5, 5])
+
+
+def test_bounds_scale_with_the_run():
+    """The paper's, in the time of a run a hundredth as long, and at the ends."""
+    norm = BatchRenorm(1, rngs=nnx.Rngs(0))
+    short = renorm_bounds(1_600)
+    for count in (0, 50, 51, 150, 250, 400, 401, 1_600):
+        assert short.r_max(count) == pytest.approx(float(norm.r_max(100 * count)))
+        assert short.d_max(count) == pytest.approx(float(norm.d_max(100 * count)))
+    late = renorm_bounds(1_000, fraction=1.0)
+    assert (late.r_max(999), late.r_max(1_000)) == (pytest.approx(3 - 2 / 875), 3)
+    for steps in (1, 2, 3, 7):
+        assert [float(bound(steps)) for bound in renorm_bounds(steps)] == [3, 5]
+    for fraction in (0.0, 1.5):
+        with pytest.raises(ValueError, match="fraction must be"):
+            renorm_bounds(100, fraction=fraction)
+    with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
+        renorm_bounds(0)
+
+
+def test_what_a_run_leaves_plain_batch_norm_is_named():
+    def norm(**bounds):
+        return BatchRenorm(1, **bounds, rngs=nnx.Rngs(0))
+
+    model = nnx.Sequential(
+        norm(),
+        norm(r_max=1.0),
+        norm(r_max=1.0, d_max=0.0),  # by choice
+        norm(r_max=2.0),
+        norm(**renorm_bounds(50)._asdict()),
+        BatchNorm(1, rngs=nnx.Rngs(0)),
+    )
+    assert unopened_bounds(model, 5_001) == (
+        "layers.0",
+        "layers.1",
+    )  # r, d of 0 ... 5,000
+    assert unopened_bounds(model, 5_002) == ()
 
 
 def test_bounds_are_read_before_the_count_and_evaluation_does_not_count():

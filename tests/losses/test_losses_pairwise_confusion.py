@@ -47,6 +47,27 @@ def test_without_weight_or_within_a_class_it_is_cross_entropy():
         )
 
 
+def test_mixed_labels_count_by_the_share_that_differs():
+    """At one class each the source's 0 and 1, continuous in between."""
+    logits = example()
+    partners = {0: 0.0, 1: 1.0, 2: 0.25, 3: 1e-3}  # of the first four, by what differs
+    mixed = np.zeros((8, 4))
+    for i, share in partners.items():
+        mixed[i, 0] = 1.0
+        mixed[i + 4, 0], mixed[i + 4, 3] = 1 - share, share
+    labels = jnp.asarray(mixed, jnp.float32)
+    plain = cross_entropy(logits, labels)
+    borne = pairwise_confusion(logits, labels, weight=2.0) - plain
+    z = np.asarray(logits, np.float64)
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    distance = ((p[:4] - p[4:]) ** 2).sum(-1)
+    expected = np.array(list(partners.values())) * distance
+    np.testing.assert_allclose(borne, np.tile(expected, 2), rtol=1e-4, atol=1e-6)
+    hard = pairwise_confusion(logits, LABELS, weight=2.0)
+    dense = pairwise_confusion(logits, one_hot(LABELS, 4), weight=2.0)
+    np.testing.assert_allclose(dense, hard, rtol=1e-6)
+
+
 def test_the_gradient_draws_outputs_together_and_is_zero_where_they_are_equal():
     labels = jnp.array([0, 1])
 

@@ -1,24 +1,29 @@
 """The recipes: their numbers against their sources, and that each one trains."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import optix_tricks as ot
+from optix_tricks.layers import BatchRenorm, renorm_bounds
 from optix_tricks.recipes import (
     RECIPES,
+    cifar10_resnet9,
     cifar10_resnet18,
     cifar100_resnet18,
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
+from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.schedules import cifar_step_schedule
 from optix_tricks.training.generated import generate
 from optix_tricks.training.loop import train
-from optix_tricks.training.resnet import count_parameters
+from optix_tricks.training.resnet import ResNet9, count_parameters
 from optix_tricks.training.run_directory import RunDirectory
 
 STEPS = 390  # full batches of 128 in 50,000 images
@@ -119,6 +124,20 @@ def test_networks_have_their_published_size(recipe, classes, count, images):
     config = recipe.Config(batch_size=128)
     params = jax.eval_shape(lambda: recipe.build(config, dataset).params)
     assert count_parameters(params) == count
+
+
+def test_a_run_too_short_for_its_bounds_is_told_before_it_starts(images):
+    config = cifar10_resnet9.Config(width=2, epochs=3, batch_size=512)
+
+    def build(norm):
+        model = ResNet9(10, width=2, norm=norm, rngs=nnx.Rngs(0))
+        return make_small_image_job(config, images, model, ot.sgd(0.1)).params
+
+    message = r"after 12 steps, before the bounds of 8 BatchRenorm, such .*_bounds\(12\)"
+    with pytest.warns(UserWarning, match=message):
+        jax.eval_shape(lambda: build(BatchRenorm))
+    opened = functools.partial(BatchRenorm, **renorm_bounds(12)._asdict())
+    jax.eval_shape(lambda: build(opened))  # without a word
 
 
 def test_every_trick_at_once_trains(images, tmp_path):

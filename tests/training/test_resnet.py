@@ -98,19 +98,39 @@ def test_images_too_small_for_resnet9_are_refused():
         model(jnp.ones((2, 4, 4, 3)), train=False)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (1, 5, 7, 2)])
-def test_max_pool_is_flaxs_with_its_gradient(shape):
-    x = jax.random.normal(jax.random.key(0), shape)  # no ties
+def test_max_pools_and_their_gradients_are_pytorchs_at_ties():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
 
-    def theirs(x):
-        return nnx.max_pool(x, (2, 2), strides=(2, 2))
+    def values_and_gradient(pool, x, weight):
+        y, back = jax.vjp(pool, x)
+        return y, *back(weight.astype(y.dtype).reshape(y.shape))
 
-    np.testing.assert_array_equal(resnet.max_pool_2x2(x), theirs(x))
-    gradients = [
-        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) ** 2))(x)
-        for pool in (resnet.max_pool_2x2, theirs)
-    ]
-    np.testing.assert_allclose(*gradients, rtol=1e-6)
+    for shape in ((2, 4, 6, 3), (1, 5, 7, 2)):
+        levels = rng.integers(0, 3, shape).astype(np.float32)  # nearly all windows tie
+        weight = rng.integers(1, 9, shape).astype(np.float32)
+        for pool, window in ((resnet.max_pool_2x2, 2), (resnet.global_max_pool, None)):
+            x = torch.tensor(levels, requires_grad=True)
+            y = torch.nn.functional.max_pool2d(
+                x.permute(0, 3, 1, 2), window or shape[1:3]
+            )
+            given = weight.ravel()[: y.numel()]
+            y.permute(0, 2, 3, 1).ravel().backward(torch.tensor(given))
+            for dtype in (jnp.float32, jnp.bfloat16):
+                ours, gradient = jax.jit(values_and_gradient, static_argnums=0)(
+                    pool, jnp.asarray(levels, dtype), jnp.asarray(given)
+                )
+                assert ours.dtype == gradient.dtype == dtype
+                theirs = y.detach().permute(0, 2, 3, 1).numpy().reshape(ours.shape)
+                np.testing.assert_array_equal(ours, theirs)
+                np.testing.assert_array_equal(gradient, x.grad)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_pooled_nan_is_nan(place):
+    x = jnp.ones(4).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
+    assert jnp.isnan(resnet.max_pool_2x2(x)).all()
+    assert jnp.isnan(resnet.global_max_pool(x)).all()
 
 
 def test_a_constant_factor_on_a_normalised_kernel_changes_nothing():
