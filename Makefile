@@ -21,11 +21,14 @@ test: lint types
 	$(BIN)/python -m pytest -n 2 --durations=10 -m "$(TESTS)"
 	@$(MAKE) --no-print-directory test-newer
 
+# Every test, of programs compiled as users have them compiled (tests/conftest.py).
+test-all: export COMPILE = full
 test-all:
 	@$(MAKE) --no-print-directory test TESTS="slow or not slow"
 
-# What depends on JAX itself once more, on the newest Python and JAX at hand: how states
-# are made, placed, donated and restored, and the training step.
+# What depends on JAX itself once more, on the newest Python and JAX at hand, compiled as
+# users have it compiled: how states are made, placed, donated and restored, and the step.
+test-newer: export COMPILE = full
 test-newer:
 ifneq ($(NEWER),)
 	@$(MAKE) --no-print-directory $(VENV)-newer/installed-test VENV=$(VENV)-newer PYTHON=$(NEWER)

@@ -34,7 +34,8 @@ class ArraySource:
     """Two arrays as a source, in memory or mapped from a file by `np.load(mmap_mode=)`.
 
     >>> source = ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
-    >>> len(source), source[3]["label"]
+    >>> example = source[3]
+    >>> len(source), example["label"]
     (10, np.int64(3))
     """
 
