@@ -356,9 +356,9 @@ def test_int8_slots_take_a_byte_and_follow_float32(case: Case):
     assert signature_of(state) == signature_of(tx.init(big))
     for name in case.slots:
         slot = optax.tree.get(state, name)
-        assert slot["bias"].dtype == jnp.float32  # small: kept whole
-        assert slot["kernel"].codes.dtype == jnp.int8
-        bytes_kept = sum(x.nbytes for x in jax.tree.leaves(slot["kernel"]))
+        assert slot.codes["bias"].dtype == jnp.float32  # small: kept whole
+        assert slot.codes["kernel"].dtype == jnp.int8
+        bytes_kept = slot.codes["kernel"].nbytes + slot.scales["kernel"].nbytes
         assert bytes_kept <= 1.1 * big["kernel"].size
     want, _ = run(compiled(case.build()), big, grads)
     # A centered variance is a difference: rounding of its terms is amplified.
