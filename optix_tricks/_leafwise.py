@@ -29,6 +29,7 @@ from optix_tricks._tree import (
     is_none,
     resolve_labels,
     resolve_mask,
+    wide_dtype,
     widen,
 )
 
@@ -94,7 +95,7 @@ def leafwise(
                 return None if w is None else optax.MaskedNode()
             if value is PER_LAYER:
                 return jnp.zeros(layer.shape, jnp.float32)
-            wide = jnp.promote_types(w.dtype, jnp.float32)
+            wide = wide_dtype(w.dtype)
             if isinstance(value, Queue):
                 zeros = [jnp.zeros_like(w, dtype=wide) for _ in range(value.length)]
                 return tuple(as_stored(x, state_dtype) for x in zeros)
@@ -152,7 +153,7 @@ def leafwise(
             gs = [g for g, k in zip(leaves, keep, strict=True) if k]
             kept_ws = [w for w, k in zip(ws, keep, strict=True) if k]
             # In the dtype of the rule: both must see the same rounded decay.
-            dtype = jnp.result_type(jnp.float32, *(g.dtype for g in gs))
+            dtype = wide_dtype(*(g.dtype for g in gs))
             rounded = {name: x.astype(dtype) for name, x in values.items()}
             scalars |= prepare(rounded, count, gs, kept_ws)
         said = {name: as_scalar(scalars.pop(name)) for name in reports}

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 PyTree = Any
@@ -164,9 +165,21 @@ def check_floating(tree: PyTree) -> None:
             )
 
 
+def wide_dtype(*dtypes: Any) -> np.dtype:
+    """Return float64 if one of the dtypes is, else float32.
+
+    Not `jnp.promote_types`, which refuses 16 bits under strict promotion.
+
+    >>> print(wide_dtype(jnp.bfloat16, jnp.float32))
+    float32
+    """
+    wide = any(jnp.result_type(dtype) == jnp.float64 for dtype in dtypes)
+    return jnp.dtype(jnp.float64 if wide else jnp.float32)
+
+
 def widen(x: Array) -> Array:
     """Cast 16-bit floats to float32; leave float32 and float64 as they are."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(wide_dtype(x.dtype))
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:

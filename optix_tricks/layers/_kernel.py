@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
+from optix_tricks._tree import wide_dtype
+
 
 def kernel_of(layer: Any) -> nnx.Param:
     """Return the parameter by which a layer multiplies, or raise if there is none."""
@@ -27,7 +29,7 @@ def kernel_of(layer: Any) -> nnx.Param:
 def widened(parameter: nnx.Variable) -> Array:
     """Return a variable's value in float32, or in float64 if it is that."""
     value = jnp.asarray(parameter[...])
-    return value.astype(jnp.promote_types(value.dtype, jnp.float32))
+    return value.astype(wide_dtype(value.dtype))
 
 
 def replaced(layer: Any, **values: jax.Array) -> Any:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, wide_dtype
 from optix_tricks.layers._spectral_norm import as_matrix, power_iteration, product
 
 _EPSILON = 1e-12
@@ -41,7 +41,7 @@ def spectral_vectors(key: PRNGKeyArray, params: PyTree) -> PyTree:
             vectors.append(None)
             continue
         size = leaf.size // leaf.shape[-1]
-        dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+        dtype = wide_dtype(leaf.dtype)
         v = jax.random.normal(jax.random.fold_in(key, i), (size,), dtype)
         vectors.append(v / jnp.linalg.norm(v))
     return jax.tree.unflatten(tree, vectors)
@@ -109,4 +109,4 @@ def spectral_penalty(
 
 
 def _matrix(leaf: Array) -> Array:
-    return as_matrix(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
+    return as_matrix(leaf.astype(wide_dtype(leaf.dtype)))

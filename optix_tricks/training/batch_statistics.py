@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, path_name
+from optix_tricks._tree import PyTree, path_name, wide_dtype
 from optix_tricks.training.state import Apply
 
 LARGE = 2.0**100
@@ -132,6 +132,6 @@ def _zeros(batch_stats: PyTree) -> PyTree:
                 " keep it in a variable of another type."
             )
     return jax.tree.map(
-        lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)),
+        lambda x: jnp.zeros(x.shape, wide_dtype(x.dtype)),
         batch_stats,
     )

@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
-from optix_tricks._tree import PyTree, check_floating, is_none, widen
+from optix_tricks._hyperparams import (
+    ScalarOrSchedule,
+    as_scalar,
+    current_values,
+    first_values,
+)
+from optix_tricks._tree import PyTree, check_floating, is_none, wide_dtype, widen
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
 
@@ -90,7 +95,7 @@ def accumulate(
 
     def init(params: PyTree) -> AccumulateState:
         def zeros(w: Any) -> Array:
-            dtype = jnp.promote_types(jnp.result_type(w), jnp.float32)
+            dtype = wide_dtype(jnp.result_type(w))
             return jnp.zeros_like(w, dtype=dtype)
 
         return AccumulateState(
@@ -117,10 +122,14 @@ def accumulate(
         )
         values = current_values(hyperparams, state.hyperparams, state.gradient_step)
         gathered = state.mini_step + 1
-        applied = gathered >= values["every_steps"]
+        applied = as_scalar(gathered) >= values["every_steps"]
 
         def step() -> tuple[PyTree, Any]:
-            gradients = jax.tree.map(lambda s: s / gathered, total) if mean else total
+            gradients = (
+                jax.tree.map(lambda s: s / gathered.astype(s.dtype), total)
+                if mean
+                else total
+            )
             return inner.update(gradients, state.inner_state, params, **extra_args)
 
         new_updates, inner_state = update_if(applied, step, updates, state.inner_state)

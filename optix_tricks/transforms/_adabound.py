@@ -104,7 +104,7 @@ def scale_by_adabound(
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         correct1 = bias_correction(h["b1"], count)
         correct2 = bias_correction(h["b2"], count)
-        closed = h["gamma"] * count
+        closed = h["gamma"] * count.astype(h["gamma"].dtype)
         return {
             "rate": h["learning_rate"] * jnp.sqrt(correct2) / correct1,
             "lower": h["final_lr"] * (closed / (closed + 1)),

@@ -154,7 +154,7 @@ def bfgs(
         H = state.inverse_hessian
         scaled = jnp.where(state.pairs == 0, ys / dot(y, y) * identity, H)
         H = jnp.where(curved, _with_pair(scaled, s, y), H)
-        pairs = state.pairs + curved
+        pairs = state.pairs + curved.astype(jnp.int32)
 
         d = -dot(H, g)
         descends = dot(g, d) < 0
@@ -178,7 +178,7 @@ def bfgs(
             updates=updates,
             inverse_hessian=jnp.where(refused, identity, H),
             pairs=jnp.where(refused, 0, pairs),
-            skipped=state.skipped + (~curved & (state.count > 0)),
+            skipped=state.skipped + (~curved & (state.count > 0)).astype(jnp.int32),
             linesearch=search,
         )
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optix_tricks._tree import PyTree, check_floating, is_none, widen
+from optix_tricks._tree import PyTree, check_floating, is_none, wide_dtype, widen
 
 
 def in_float32(
@@ -67,7 +67,7 @@ def round_like(wide: PyTree, updates: PyTree) -> PyTree:
 def _widen_tree(tree: PyTree) -> PyTree:
     def wide(x: Any) -> Any:
         if isinstance(x, jax.ShapeDtypeStruct):
-            return x.update(dtype=jnp.promote_types(x.dtype, jnp.float32))
+            return x.update(dtype=wide_dtype(x.dtype))
         return widen(jnp.asarray(x))
 
     check_floating(tree)

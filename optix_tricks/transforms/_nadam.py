@@ -111,7 +111,9 @@ def scale_by_nadam(
 
         def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
             def momentum(t: Array) -> Array:
-                return h["b1"] * (1 - 0.96 ** (t * h["momentum_decay"]) / 2)
+                return h["b1"] * (
+                    1 - 0.96 ** (t.astype(h["b1"].dtype) * h["momentum_decay"]) / 2
+                )
 
             now, after = momentum(count), momentum(count + 1)
             until_now = (1 - now) + now * gathered
