@@ -24,6 +24,7 @@ from optix_tricks._tree import (
     no_bias_or_norm,
     resolve_labels,
     resolve_mask,
+    safe_sqrt,
 )
 
 
@@ -199,7 +200,7 @@ class WholeLeaf(NamedTuple):
 
     def norm(self, x: Array) -> Array:
         """Euclidean norm of the layer."""
-        return jnp.sqrt(jnp.sum(jnp.square(x)))
+        return safe_sqrt(jnp.sum(jnp.square(x)))
 
     def spread(self, per_layer: Array) -> Array:
         """Make a number per layer multiply the layer's elements."""
@@ -225,7 +226,7 @@ class SegmentedLeaf:
         for size, layers in self.runs:
             stop = start + size * layers
             run = x[start:stop].reshape(layers, size)
-            norms.append(jnp.sqrt(jnp.sum(jnp.square(run), axis=1)))
+            norms.append(safe_sqrt(jnp.sum(jnp.square(run), axis=1)))
             start = stop
         return jnp.concatenate(norms)
 

@@ -37,7 +37,7 @@ def spectral_vectors(key: PRNGKeyArray, params: PyTree) -> PyTree:
     leaves, tree = jax.tree.flatten(params)
     vectors: list[Array | None] = []
     for i, leaf in enumerate(leaves):
-        if jnp.ndim(leaf) < 2:
+        if jnp.ndim(leaf) < 2 or leaf.size == 0:
             vectors.append(None)
             continue
         size = leaf.size // leaf.shape[-1]
@@ -57,8 +57,8 @@ def spectral_penalty(
     Add it, times the paper's λ, to the loss. W is a kernel as a matrix [out, rest]; v
     comes from `n_steps` of power iteration that begin with `vectors`, and is constant in
     the gradient. It is weight decay of the direction that stretches most, and of no
-    other. Arrays of fewer than two axes are left out; to leave out more, give a part of
-    the tree. Computed in float32, or in float64 for a float64 kernel.
+    other. Arrays of fewer than two axes or no elements are left out; to leave out more,
+    give a part of the tree. Computed in float32, or in float64 for a float64 kernel.
 
     Helps generalisation at large batches, in the paper's experiments. Does little under
     batch normalisation, which takes the scale of W out again. Cost: three products of
@@ -88,7 +88,7 @@ def spectral_penalty(
     check_count("n_steps", n_steps, minimum=1)
 
     def follow(leaf: Array, vector: Array | None) -> Array | None:
-        if leaf.ndim < 2:
+        if leaf.ndim < 2 or leaf.size == 0:
             return None
         w = _matrix(leaf)
         found = None if vector is None else list(vector.shape)

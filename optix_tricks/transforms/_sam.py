@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, global_norm, is_none, widen
+from optix_tricks._tree import Mask, PyTree, global_norm, is_none, safe_divide, widen
 from optix_tricks.transforms._in_float32 import in_float32, round_like
 
 
@@ -119,7 +119,7 @@ def sam(
         norm = global_norm([scaled(g, w, h.get("eta")) for g, w in wide])
         return {
             "sharpness": h["rho"] * norm,
-            "length": jnp.where(norm == 0, 0.0, h["rho"] / norm),
+            "length": safe_divide(h["rho"], norm),
         }
 
     def rule(
