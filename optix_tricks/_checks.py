@@ -8,6 +8,8 @@ import math
 import numbers
 from typing import Any
 
+import jax.numpy as jnp
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -29,6 +31,10 @@ def check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a number or a schedule, got {value!r}.")
     if _is_number(value):
         _require(math.isfinite(value), name, value, "a finite number")
+        dtype = jnp.result_type(float)
+        largest = float(jnp.finfo(dtype).max)
+        wanted = f"at most {largest:.2g}, the largest {dtype}, in size"
+        _require(abs(value) <= largest, name, value, wanted)
 
 
 def check_positive(name: str, value: Any) -> None:

@@ -39,6 +39,7 @@ from optix_tricks._tree import (
     is_none,
     resolve_labels,
     resolve_mask,
+    wide_dtype,
     widen,
 )
 
@@ -136,7 +137,7 @@ def leafwise(
             gs = [g for g, k in zip(leaves, keep, strict=True) if k]
             kept_ws = [w for w, k in zip(ws, keep, strict=True) if k]
             # In the dtype of the rule: both must see the same rounded decay.
-            dtype = jnp.result_type(jnp.float32, *(g.dtype for g in gs))
+            dtype = wide_dtype(*(g.dtype for g in gs))
             rounded = {name: x.astype(dtype) for name, x in values.items()}
             scalars |= prepare(rounded, count, gs, kept_ws)
         said = {name: as_scalar(scalars.pop(name)) for name in reports}

@@ -26,6 +26,7 @@ from optix_tricks._tree import (
     is_none,
     resolve_labels,
     resolve_mask,
+    safe_sqrt,
 )
 
 
@@ -228,7 +229,7 @@ class WholeLeaf(NamedTuple):
 
     def norm(self, x: Array) -> Array:
         """Euclidean norm of the layer."""
-        return jnp.sqrt(jnp.sum(jnp.square(x)))
+        return safe_sqrt(jnp.sum(jnp.square(x)))
 
     def spread(self, per_layer: Array) -> Array:
         """Make a number per layer multiply the layer's elements."""
@@ -254,7 +255,7 @@ class SegmentedLeaf:
         for size, layers in self.runs:
             stop = start + size * layers
             run = x[start:stop].reshape(layers, size)
-            norms.append(jnp.sqrt(jnp.sum(jnp.square(run), axis=1)))
+            norms.append(safe_sqrt(jnp.sum(jnp.square(run), axis=1)))
             start = stop
         return jnp.concatenate(norms)
 

@@ -17,7 +17,7 @@ from optax import MaskedNode
 from optix_tricks._packed import WholeLeaf
 from optix_tricks._paths import is_hole, unbox
 from optix_tricks._storage import Blocks, as_stored
-from optix_tricks._tree import PyTree, is_none
+from optix_tricks._tree import PyTree, is_none, wide_dtype
 
 PER_LAYER = object()
 """Initial value of a slot that holds one float32 number per layer, for reports."""
@@ -60,7 +60,7 @@ def first_slot(value: Any, w: Any, layer: Any, state_dtype: Any) -> Any:
         return jnp.zeros(layer.shape, jnp.float32)
     if isinstance(value, Queue):
         return tuple(first_slot(0.0, w, layer, state_dtype) for _ in range(value.length))
-    wide = jnp.promote_types(w.dtype, jnp.float32)
+    wide = wide_dtype(w.dtype)
     if isinstance(value, PerUnit):
         zeros = jnp.zeros_like(w, dtype=wide)
         is_whole = isinstance(layer, WholeLeaf)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from optix_tricks._tree import wide_dtype
+
 BLOCK = 256  # elements that share one scale
 MIN_BLOCKWISE_SIZE = 4096  # smaller leaves stay float32, as in Dettmers et al.
 LEVELS = 127
@@ -64,7 +66,7 @@ def load(slot: Any, dtype: Any) -> Any:
         return tuple(load(x, dtype) for x in slot)
     if not isinstance(slot, Blocks):
         return slot.astype(dtype)
-    code = slot.codes.astype(jnp.promote_types(dtype, jnp.float32))
+    code = slot.codes.astype(wide_dtype(dtype))
     value = jnp.sign(code) * (jnp.abs(code) / LEVELS) ** POWER
     return (value * _spread(slot.scales, slot.codes)).astype(dtype)
 

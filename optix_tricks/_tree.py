@@ -1,10 +1,12 @@
 """Masks over a tree, kinds of leaves, and norms that do not overflow in low precision."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from optix_tricks._paths import PyTree, named_leaves, unbox
@@ -128,9 +130,55 @@ def check_arrays(name: str, tree: PyTree) -> None:
             )
 
 
+def wide_dtype(*dtypes: Any) -> np.dtype:
+    """Return the least dtype of 32 bits or more that holds all, under strict promotion too.
+
+    >>> print(wide_dtype(jnp.bfloat16, jnp.float32), wide_dtype(jnp.complex64))
+    float32 complex64
+    """
+    given = [jnp.result_type(dtype) for dtype in dtypes]
+    floats = [dtype for dtype in given if jnp.issubdtype(dtype, jnp.inexact)]
+    return functools.reduce(np.promote_types, floats, np.dtype(np.float32))
+
+
 def widen(x: Array) -> Array:
     """Cast 16-bit floats to float32; leave float32 and float64 as they are."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(wide_dtype(x.dtype))
+
+
+@jax.jit  # traced once a shape, not once a leaf
+def safe_sqrt(x: Array) -> Array:
+    """Square root whose derivative at 0 is 0, not infinite: of norms and their kin.
+
+    The derivative of a norm |x| at x = 0 is then 0 and not 0 / 0, that of g / (|g| + eps)
+    is 1 / eps. Nothing is added to the computation of the root itself.
+
+    >>> print(jax.grad(lambda x: safe_sqrt(jnp.sum(x**2)))(jnp.zeros(2)))
+    [0. 0.]
+    """
+    return _sqrt(x)
+
+
+@jax.custom_jvp
+def _sqrt(x: Array) -> Array:
+    return jnp.sqrt(x)
+
+
+@_sqrt.defjvp
+def _sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    y = _sqrt(*primals)
+    slope = jnp.where(y == 0, 0.0, 0.5 / jnp.where(y == 0, 1.0, y))
+    return y, slope * tangents[0]
+
+
+@jax.jit
+def safe_divide(x: Array, size: Array) -> Array:
+    """Return x / size, or 0 where `size` is 0, with derivatives that are finite there.
+
+    >>> print(safe_divide(jnp.array([3.0, 0.0]), jnp.array([2.0, 0.0])))
+    [1.5 0. ]
+    """
+    return jnp.where(size == 0, 0.0, x / jnp.where(size == 0, 1.0, size))
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:
@@ -143,4 +191,4 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
     400.0
     """
     squares = [jnp.sum(jnp.square(widen(x))) for x in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, start=jnp.zeros(())))
+    return safe_sqrt(sum(squares, start=jnp.zeros(())))

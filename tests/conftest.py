@@ -17,18 +17,18 @@ from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NPROC"] = "16"
-flags = [
-    os.environ.get("XLA_FLAGS", ""),
-    "--xla_force_host_platform_device_count=8",
-    "--xla_cpu_collective_call_terminate_timeout_seconds=30",
-]
-if os.environ.get("COMPILE") != "full":
-    flags += [
-        "--xla_backend_optimization_level=1",  # level 0 makes NaN of some gradients
-        "--xla_cpu_use_fusion_emitters=false",
+# Level 0 would make NaN of some gradients.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_cpu_collective_call_terminate_timeout_seconds=30",
+        ""
+        if os.environ.get("COMPILE") == "full"
+        else "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false "
         "--xla_cpu_parallel_codegen_split_count=1",
     ]
-os.environ["XLA_FLAGS"] = " ".join(flags)
+)
 
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache")

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_nonnegative
+from optix_tricks._tree import wide_dtype
 from optix_tricks.augment._images import Images, check_images, lay_out_like
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -147,7 +148,8 @@ def _blend_each(
 
 def blend(image: Array, degenerate: Array, factor: Float[Array, ""]) -> Array:
     """Return degenerate + factor · (image - degenerate), clipped; uint8 rounded down."""
-    wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+    wide = image.astype(wide_dtype(image.dtype))
+    degenerate, factor = degenerate.astype(wide.dtype), factor.astype(wide.dtype)
     white = 255 if image.dtype == jnp.uint8 else 1
     if image.dtype == jnp.uint8:
         mixed = degenerate + factor * (wide - degenerate)  # as Pillow rounds
@@ -158,7 +160,7 @@ def blend(image: Array, degenerate: Array, factor: Float[Array, ""]) -> Array:
 
 def grey(image: Array) -> Array:
     """Return one image's luma in all its channels, in float32; of uint8, whole levels."""
-    wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+    wide = image.astype(wide_dtype(image.dtype))
     if image.shape[-1] == 1:
         return wide
     in_levels = image.dtype == jnp.uint8

@@ -62,7 +62,8 @@ def cutmix(
     for_lam, for_centre, for_order = jax.random.split(key, 3)
     lam = draw_lam(for_lam, images, alpha)
     limits = jnp.array([[height, width]])
-    sides = jnp.floor(limits * jnp.sqrt(1 - lam)[:, None]).astype(int)
+    sides = limits.astype(lam.dtype) * jnp.sqrt(1 - lam)[:, None]
+    sides = jnp.floor(sides).astype(int)
     centres = jax.random.randint(for_centre, (batch, 2), 0, limits)
     pasted = inside(images, jnp.concatenate([centres - sides // 2, sides], axis=1))
     order = jax.random.permutation(for_order, batch)

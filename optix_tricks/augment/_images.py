@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num, UInt8
 
 from optix_tricks._checks import check_count, check_number, check_positive
+from optix_tricks._tree import wide_dtype
 
 Images = (
     UInt8[Array, "batch height width channel"]
@@ -46,7 +47,7 @@ def check_images(images: Array) -> None:
 
 def to_float(images: Images) -> Float[Array, "batch height width channel"]:
     """Return `images` in float32, or in float64 where they are."""
-    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+    return images.astype(wide_dtype(images.dtype))
 
 
 def to_dtype(values: Float[Array, "*shape"], dtype: Any) -> Num[Array, "*shape"]:

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Num, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_nonnegative
+from optix_tricks._tree import wide_dtype
 from optix_tricks.augment._images import Images
 
 Labels = Integer[Array, " batch"] | Float[Array, "batch classes"]
@@ -125,7 +126,7 @@ def draw_lam(
 ) -> Float[Array, " batch"]:
     """Draw lam ~ Beta(alpha, alpha) for each image; 1 at alpha = 0, where Beta is NaN."""
     check_nonnegative("alpha", alpha)
-    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    dtype = wide_dtype(images.dtype)
     alpha = jnp.asarray(alpha, dtype)
     positive = jnp.where(alpha > 0, alpha, 1)
     lam = jax.random.beta(key, positive, positive, images.shape[:1], dtype)

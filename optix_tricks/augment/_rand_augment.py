@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_nonnegative
+from optix_tricks._tree import wide_dtype
 from optix_tricks.augment._colour import check_colours
 from optix_tricks.augment._images import (
     Fill,
@@ -98,7 +99,7 @@ def rand_augment(
 
     def step(image: Array, draw: Array) -> tuple[Array, None]:
         operation, sign = draw // 2, 1 - 2 * (draw % 2)
-        signed = sign * jnp.asarray(magnitude, jnp.float32)
+        signed = sign.astype(jnp.float32) * jnp.asarray(magnitude, jnp.float32)
         options = {"interpolation": interpolation, "fill": values}
         return operate(image, operation, signed, **options), None
 
@@ -108,13 +109,13 @@ def rand_augment(
     levels = jax.vmap(augment)(_to_levels(images), lay_out_like(images, draws))
     if images.dtype == jnp.uint8:
         return levels
-    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    dtype = wide_dtype(images.dtype)
     return (levels.astype(dtype) / 255).astype(images.dtype)
 
 
 def _to_levels(values: Array) -> Array:
     if values.dtype == jnp.uint8:
         return values
-    dtype = jnp.promote_types(values.dtype, jnp.float32)
+    dtype = wide_dtype(values.dtype)
     levels = jnp.round(255 * values.astype(dtype))
     return jnp.clip(levels, 0, 255).astype(jnp.uint8)

@@ -119,7 +119,8 @@ def posterize(image: Image, magnitude: Scalar) -> Image:
 
 def solarize(image: Image, magnitude: Scalar) -> Image:
     """Invert the levels from a threshold up: 255 at magnitude 0, none at 30."""
-    return jnp.where(image < 255 - 8.5 * magnitude, image, 255 - image)
+    below = image.astype(magnitude.dtype) < 255 - 8.5 * magnitude
+    return jnp.where(below, image, 255 - image)
 
 
 def autocontrast(image: Image) -> Image:

@@ -120,9 +120,9 @@ def _weights(
 ) -> Float[Array, "{new_pixels} {pixels}"]:
     """Each new pixel's weights of the `length` pixels from `start` on, along one axis."""
     scale = length / new_pixels
-    centre = (jnp.arange(new_pixels)[:, None] + 0.5) * scale - 0.5
+    centre = (jnp.arange(new_pixels, dtype=float)[:, None] + 0.5) * scale - 0.5
     position = jnp.arange(pixels)[None] - start
-    distance = jnp.abs(position - centre) / jnp.maximum(scale, 1)
+    distance = jnp.abs(position.astype(float) - centre) / jnp.maximum(scale, 1)
     weight = _triangle(distance) if method == "bilinear" else _cubic(distance)
     weight = jnp.where((position >= 0) & (position < length), weight, 0)
     return weight / jnp.sum(weight, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._checks import check_count, check_fraction
+from optix_tricks._tree import wide_dtype
 from optix_tricks.augment._images import Images, check_images
 
 Predict = Callable[[Any], Any]
@@ -166,7 +167,7 @@ def selective_predict(
     count = round(fraction * batch)
     if count == 0:
         return logits
-    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    wide = logits.astype(wide_dtype(logits.dtype))
     uncertainty = jax.nn.logsumexp(wide, axis=-1) - jnp.max(wide, axis=-1)  # -log p
 
     def choose(uncertainty: Array, images: Array) -> tuple[Array, Array]:
@@ -188,5 +189,5 @@ def selective_predict(
 def _average(predict: Predict, views: list[tuple[float, Array]]) -> Array:
     predictions = [(weight, predict(view)) for weight, view in views]
     dtype = predictions[0][1].dtype
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = wide_dtype(dtype)
     return sum(weight * y.astype(wide) for weight, y in predictions).astype(dtype)

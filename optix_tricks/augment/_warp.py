@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from optix_tricks._tree import wide_dtype
+
 
 def warp(
     image: Array,
@@ -22,8 +24,8 @@ def warp(
     of the border's pixels these are repeated, as in Pillow.
     """
     height, width, _ = image.shape
-    x = jnp.arange(width)[None, :] + (0.5 - width / 2)
-    y = jnp.arange(height)[:, None] + (0.5 - height / 2)
+    x = jnp.arange(width, dtype=float)[None, :] + (0.5 - width / 2)
+    y = jnp.arange(height, dtype=float)[:, None] + (0.5 - height / 2)
     (a, b, c), (d, e, f) = matrix
     column = a * x + b * y + c + width / 2  # from 0, the border, to width
     row = d * x + e * y + f + height / 2
@@ -48,7 +50,7 @@ def warp(
 
 
 def _between(start: Array, end: Array, share: Array) -> Array:
-    dtype = jnp.promote_types(start.dtype, jnp.float32)
+    dtype = wide_dtype(start.dtype)
     start, end = start.astype(dtype), end.astype(dtype)
     return start + share * (end - start)
 

@@ -21,6 +21,7 @@ from optix_tricks._tree import (
     check_floating,
     is_none,
     resolve_mask,
+    wide_dtype,
 )
 from optix_tricks.dynamics._norm_dynamics import WeightNorms, weight_norms
 
@@ -119,7 +120,7 @@ def observe_weight_norms(
     def init_fn(params: PyTree) -> ObserveWeightNormsState:
         check_floating(measured_only(params))
         zeros = jax.tree.map(
-            lambda w: jnp.zeros(w.shape, jnp.promote_types(w.dtype, jnp.float32)),
+            lambda w: jnp.zeros(w.shape, wide_dtype(w.dtype)),
             measured_only(params),
         )
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax.nn import initializers as jax_init
 from jaxtyping import Array, PRNGKeyArray
 
+from optix_tricks._tree import wide_dtype
+
 Initializer = jax_init.Initializer
 P = ParamSpec("P")
 
@@ -35,7 +37,7 @@ def drawn_in_float32(factory: Callable[P, Initializer]) -> Callable[P, Initializ
         ) -> Array:
             dtype = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
             floating = jnp.issubdtype(dtype, jnp.floating)
-            wide = jnp.promote_types(dtype, jnp.float32) if floating else dtype
+            wide = wide_dtype(dtype) if floating else dtype
             return draw(key, shape, wide, out_sharding).astype(dtype)
 
         return init

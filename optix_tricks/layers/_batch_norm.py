@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_fraction, check_nonnegative
+from optix_tricks._tree import wide_dtype
 from optix_tricks.layers._moments import moments
 
 
@@ -129,7 +130,7 @@ class BatchNorm(nnx.BatchNorm):
         self._check(x, use_running_average)
         params = [p[...] for p in (self.scale, self.bias) if p is not None]
         dtype = self.dtype or jnp.result_type(x, self.mean[...], *params)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = x.astype(wide_dtype(x.dtype))
         if use_running_average:
             y = self._normalize(x, *self._running(x))
         else:

@@ -90,7 +90,7 @@ class GhostBatchNorm(BatchNorm):
             total = here * lax.axis_size(self.axis_name)
             place = place + here * lax.axis_index(self.axis_name)
         m = self.momentum
-        weight = (1 - m) * m ** (total - 1.0 - place)
+        weight = (1 - m) * m ** (total - 1.0 - place.astype(float))
 
         def weighted(statistic: Array) -> Array:
             part = jnp.sum(weight[:, None] * statistic.reshape(here, -1), axis=0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from optix_tricks._tree import check_arrays
+from optix_tricks._tree import check_arrays, wide_dtype
 
 
 def kernel_of(layer: Any) -> nnx.Param:
@@ -30,7 +30,7 @@ def kernel_of(layer: Any) -> nnx.Param:
 def widened(parameter: nnx.Variable) -> Array:
     """Return a variable's value in float32, or in float64 if it is that."""
     value = jnp.asarray(parameter[...])
-    return value.astype(jnp.promote_types(value.dtype, jnp.float32))
+    return value.astype(wide_dtype(value.dtype))
 
 
 def replaced(layer: Any, **values: jax.Array) -> Any:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, wide_dtype
 from optix_tricks.layers._spectral_norm import as_matrix, power_iteration, product
 
 _EPSILON = 1e-12
@@ -37,11 +37,11 @@ def spectral_vectors(key: PRNGKeyArray, params: PyTree) -> PyTree:
     leaves, tree = jax.tree.flatten(params)
     vectors: list[Array | None] = []
     for i, leaf in enumerate(leaves):
-        if jnp.ndim(leaf) < 2:
+        if jnp.ndim(leaf) < 2 or leaf.size == 0:
             vectors.append(None)
             continue
         size = leaf.size // leaf.shape[-1]
-        dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+        dtype = wide_dtype(leaf.dtype)
         v = jax.random.normal(jax.random.fold_in(key, i), (size,), dtype)
         vectors.append(v / jnp.linalg.norm(v))
     return jax.tree.unflatten(tree, vectors)
@@ -57,8 +57,8 @@ def spectral_penalty(
     Add it, times the paper's λ, to the loss. W is a kernel as a matrix [out, rest]; v
     comes from `n_steps` of power iteration that begin with `vectors`, and is constant in
     the gradient. It is weight decay of the direction that stretches most, and of no
-    other. Arrays of fewer than two axes are left out; to leave out more, give a part of
-    the tree. Computed in float32, or in float64 for a float64 kernel.
+    other. Arrays of fewer than two axes or no elements are left out; to leave out more,
+    give a part of the tree. Computed in float32, or in float64 for a float64 kernel.
 
     Helps generalisation at large batches, in the paper's experiments. Does little under
     batch normalisation, which takes the scale of W out again. Cost: three products of
@@ -88,7 +88,7 @@ def spectral_penalty(
     check_count("n_steps", n_steps, minimum=1)
 
     def follow(leaf: Array, vector: Array | None) -> Array | None:
-        if leaf.ndim < 2:
+        if leaf.ndim < 2 or leaf.size == 0:
             return None
         w = _matrix(leaf)
         found = None if vector is None else list(vector.shape)
@@ -109,4 +109,4 @@ def spectral_penalty(
 
 
 def _matrix(leaf: Array) -> Array:
-    return as_matrix(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
+    return as_matrix(leaf.astype(wide_dtype(leaf.dtype)))

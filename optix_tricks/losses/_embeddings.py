@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from optix_tricks._tree import safe_divide, safe_sqrt
 from optix_tricks.losses._batch_axes import sharded_as_batch
 
 Embeddings = Float[Array, "batch features"]
@@ -52,15 +53,12 @@ def positives_and_negatives(
 
 def length(x: Float[Array, "*shape features"]) -> Float[Array, "*shape"]:
     """Euclidean length; its gradient at the zero vector, which has none, is 0."""
-    squares = jnp.sum(jnp.square(x), axis=-1)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    return safe_sqrt(jnp.sum(jnp.square(x), axis=-1))
 
 
 def normalize(x: Float[Array, "*shape features"]) -> Float[Array, "*shape features"]:
     """Scale vectors to length 1; the zero vector stays what it is."""
-    lengths = length(x)
-    return x / jnp.where(lengths > 0, lengths, 1)[..., None]
+    return safe_divide(x, length(x)[..., None])
 
 
 def dot_products(

@@ -72,5 +72,5 @@ def supervised_contrastive_loss(
     itself = jnp.eye(len(z), dtype=bool)
     log_p = jax.nn.log_softmax(jnp.where(itself, -jnp.inf, logits), axis=1)
     positive, _ = positives_and_negatives(labels)
-    count = jnp.maximum(jnp.sum(positive, axis=1), 1)
+    count = jnp.maximum(jnp.sum(positive, axis=1, dtype=z.dtype), 1)
     return jnp.sum(jnp.where(positive, -log_p, 0), axis=1) / count

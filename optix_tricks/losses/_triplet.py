@@ -92,7 +92,7 @@ def triplet_loss(
         loss = _hinge(_batch_hard_gap(x, positive, negative), margin)
     else:
         losses = _hinge(_semi_hard_gaps(normalize(x), negative), margin)
-        count = jnp.maximum(jnp.sum(positive, axis=1), 1)
+        count = jnp.maximum(jnp.sum(positive, axis=1, dtype=losses.dtype), 1)
         loss = jnp.sum(jnp.where(positive, losses, 0), axis=1) / count
     has_both = jnp.any(positive, axis=1) & jnp.any(negative, axis=1)
     return jnp.where(has_both, loss, 0)

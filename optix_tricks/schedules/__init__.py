@@ -31,7 +31,9 @@ A schedule is read before the count is incremented: the first update uses the va
 0, and a run of n updates uses the values at 0 ... n - 1; the value at n, where a decay
 of n steps ends, is never used.
 
-The count is a Python int or an integer array of any shape, traced and mapped ones too.
+The count is a Python int of any size or an integer array of any shape, traced and mapped
+ones too. Negative counts are 0, and those beyond 2^31 - 1 (under x64 2^63 - 1) are it:
+each schedule is finite and at its limit there.
 The value has the count's shape, in float32 (float64 under x64), never weakly typed.
 At the first step, at every knee, at the end and past it the value is the argument's,
 not nearly so, traced or not; schedules without an end repeat exactly. Values and rates

@@ -11,9 +11,8 @@ from optix_tricks._checks import (
     check_count,
     check_nonnegative,
     check_number,
-    check_positive,
 )
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks.schedules._progress import as_value, check_power, progress
 
 
 def cosine_decay_schedule(
@@ -57,7 +56,7 @@ def cosine_decay_schedule(
     check_number("init_value", init_value)
     check_count("decay_steps", decay_steps, minimum=1)
     check_nonnegative("alpha", alpha)
-    check_positive("exponent", exponent)
+    check_power("exponent", exponent)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
         _, left = progress(count, 0, decay_steps)

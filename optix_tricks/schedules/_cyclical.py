@@ -9,10 +9,18 @@ from optix_tricks._checks import (
     check_count,
     check_fraction,
     check_number,
-    check_positive,
 )
 from optix_tricks.schedules._exponential import exponential_decay
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks.schedules._progress import (
+    as_count,
+    as_value,
+    check_power,
+    cycles,
+    progress,
+    reached,
+)
+
+HALVINGS = 1100  # more than a float64 has room for
 
 MODES = ("triangular", "triangular2", "exp_range")
 
@@ -73,16 +81,17 @@ def cyclical_schedule(
     check_count("down_steps", down_steps, minimum=1)
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
-    check_positive("gamma", gamma)
+    check_power("gamma", gamma)
     check_fraction("gamma", gamma)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
-        cycle, position = jnp.divmod(jnp.asarray(count), up_steps + down_steps)
+        cycle, position = cycles(as_count(count), up_steps + down_steps)
         rise, _ = progress(position, 0, up_steps)
         _, fall = progress(position, up_steps, down_steps)
-        height = jnp.where(position < up_steps, rise, fall)
+        height = jnp.where(reached(position, up_steps), fall, rise)
         if mode == "triangular2":
-            height = jnp.ldexp(height, -cycle.astype(jnp.int32))
+            halvings = jnp.minimum(cycle, HALVINGS).astype(jnp.int32)
+            height = jnp.ldexp(height, -halvings)
         if mode == "exp_range":
             height = height * exponential_decay(1.0, 1, gamma)(count)
         return as_value(base_value) * (1 - height) + as_value(peak_value) * height

@@ -1,9 +1,6 @@
 """A constant factor every so many steps."""
 
-import math
-
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -12,9 +9,14 @@ from optix_tricks._checks import (
     check_count,
     check_nonnegative,
     check_number,
-    check_positive,
 )
-from optix_tricks.schedules._progress import as_value, periods
+from optix_tricks.schedules._progress import (
+    as_value,
+    check_power,
+    periods,
+    power,
+    within_range,
+)
 
 
 def exponential_decay(
@@ -34,7 +36,8 @@ def exponential_decay(
     `end_value` bounds the value from below if r < 1, else from above.
 
     A rate of 0.9999 is rounded in float32, and its hundred-thousandth power would be
-    wrong by 0.2 %: the rounding of a rate that is a number is made good.
+    wrong by 0.2 %: the rounding of a rate that is a number is made good. A value that
+    grows beyond float32 stays at its largest number.
 
     Helps where the length of the run is open: equal times, equal factors. Hurts where r
     is too small for the run: the steps die before its end. Cost: free.
@@ -52,7 +55,8 @@ def exponential_decay(
 
     Raises:
         ValueError: if a number of steps is not a whole number in its range, or
-            `decay_rate` is not positive (Optax falls back to a constant).
+            `decay_rate` is not positive (Optax falls back to a constant) or rounds to
+            zero.
 
     Examples:
         >>> schedule = exponential_decay(1.0, 10, 0.5, end_value=0.1)
@@ -64,24 +68,18 @@ def exponential_decay(
     """
     check_number("init_value", init_value)
     check_count("transition_steps", transition_steps, minimum=1)
-    check_number("decay_rate", decay_rate)
-    check_positive("decay_rate", decay_rate)
+    check_power("decay_rate", decay_rate)
     check_count("transition_begin", transition_begin)
     if end_value is not None:
         check_number("end_value", end_value)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
         exponent = periods(count, transition_begin, transition_steps, staircase)
-        rate = as_value(decay_rate)
-        decay = rate**exponent
-        if isinstance(decay_rate, float):
-            rounding = math.log(decay_rate / float(np.asarray(decay_rate, rate.dtype)))
-            decay *= jnp.exp(rounding * exponent)
-        value = as_value(init_value) * decay
+        value = within_range(as_value(init_value) * power(decay_rate, exponent))
         if end_value is None:
             return value
-        bound = as_value(end_value)
-        return jnp.where(rate < 1, jnp.maximum(value, bound), jnp.minimum(value, bound))
+        falls, bound = as_value(decay_rate) < 1, as_value(end_value)
+        return jnp.where(falls, jnp.maximum(value, bound), jnp.minimum(value, bound))
 
     return schedule
 

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
-from optix_tricks.schedules._progress import as_value
+from optix_tricks.schedules._progress import as_count, as_value, reached, within
 
 
 def join_schedules(
@@ -64,14 +64,15 @@ def join_schedules(
     ends = [*boundaries, None]
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
-        count = jnp.asarray(count)
-        values = [
-            as_value(piece(jnp.clip(count, start, end) - start))
-            for piece, start, end in zip(schedules, starts, ends, strict=True)
-        ]
+        count = as_count(count)
+        values = []
+        for piece, start, end in zip(schedules, starts, ends, strict=True):
+            first = within(start, count)
+            last = None if end is None else within(end, count)
+            values.append(as_value(piece(jnp.clip(count, first, last) - first)))
         value = values[0]
         for boundary, later in zip(boundaries, values[1:], strict=True):
-            value = jnp.where(count < boundary, value, later)
+            value = jnp.where(reached(count, boundary), later, value)
         return value
 
     return schedule

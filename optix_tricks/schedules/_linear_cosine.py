@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_nonnegative, check_number
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks.schedules._progress import as_count, as_value, progress, within
 
 
 def linear_cosine_decay(
@@ -116,16 +116,17 @@ def noisy_linear_cosine_decay(
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
         _, left = progress(count, 0, decay_steps)
-        noise = _deviation(count) * as_value(_normal(count))
+        count = as_count(count)
+        steps = jnp.minimum(count, within(decay_steps, count))
+        noise = _deviation(steps) * as_value(_normal(steps))
         product = (as_value(alpha) + left + noise) * _cosine(left, num_periods)
         return as_value(init_value) * (product + as_value(beta))
 
-    def _deviation(count: ArrayLike) -> Float[Array, "..."]:
-        base = 1 + as_value(jnp.minimum(count, decay_steps))
+    def _deviation(steps: Array) -> Float[Array, "..."]:
+        base = 1 + as_value(steps)
         return jnp.sqrt(as_value(initial_variance) * base ** -as_value(variance_decay))
 
-    def _normal(count: ArrayLike) -> Float[Array, "..."]:
-        steps = jnp.minimum(count, decay_steps)
+    def _normal(steps: Array) -> Float[Array, "..."]:
         keys = jax.vmap(lambda step: jax.random.fold_in(key, step))(steps.ravel())
         draws = jax.vmap(lambda k: jax.random.normal(k, dtype=jnp.float32))(keys)
         return draws.reshape(steps.shape)

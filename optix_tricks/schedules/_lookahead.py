@@ -8,10 +8,14 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import (
     check_count,
     check_fraction,
-    check_number,
-    check_positive,
 )
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks.schedules._progress import (
+    as_count,
+    as_value,
+    check_power,
+    progress,
+    within,
+)
 
 
 def lookahead_schedule(
@@ -54,11 +58,11 @@ def lookahead_schedule(
     """
     check_count("total_steps", total_steps, minimum=1)
     check_fraction("decay", decay)
-    check_number("power", power)
-    check_positive("power", power)
+    check_power("power", power)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
-        with_this_one = jnp.minimum(count, total_steps - 1) + 1
+        count = as_count(count)
+        with_this_one = jnp.minimum(count, within(total_steps, count) - 1) + 1
         done, _ = progress(with_this_one, 0, total_steps)
         return 1 - as_value(decay) * done ** as_value(power)
 

@@ -15,7 +15,13 @@ from optix_tricks._checks import (
     check_positive,
 )
 from optix_tricks.schedules._constant import constant_schedule
-from optix_tricks.schedules._progress import as_exact, as_value, progress
+from optix_tricks.schedules._progress import (
+    as_count,
+    as_exact,
+    as_value,
+    progress,
+    reached,
+)
 
 KINDS = ("cosine", "linear")
 
@@ -246,6 +252,7 @@ def _through(
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
+        count = as_count(count)
         value = constant_schedule(values[0])(count)
         phases = zip(knees[:-1], knees[1:], values[:-1], values[1:], strict=True)
         for begin, end, start, stop in phases:
@@ -257,7 +264,7 @@ def _through(
                     left = jnp.sin(math.pi / 2 * left) ** 2
                     done = 1 - left
                 phase = as_value(start) * left + as_value(stop) * done
-            value = jnp.where(jnp.asarray(count) < math.ceil(begin), value, phase)
+            value = jnp.where(reached(count, math.ceil(begin)), phase, value)
         return value
 
     return schedule

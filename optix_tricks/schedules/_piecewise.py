@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_count, check_nonnegative, check_number
 from optix_tricks.schedules._constant import constant_schedule
 from optix_tricks.schedules._join import join_schedules
-from optix_tricks.schedules._progress import as_value
+from optix_tricks.schedules._progress import as_count, as_value, reached
 
 
 def piecewise_constant_schedule(
@@ -59,8 +59,8 @@ def piecewise_constant_schedule(
         product: ArrayLike = 1.0
         for boundary, scale in steps_down:
             product = product * scale
-            reached = jnp.asarray(count) >= boundary
-            value = jnp.where(reached, as_value(init_value) * as_value(product), value)
+            lower = as_value(init_value) * as_value(product)
+            value = jnp.where(reached(as_count(count), boundary), lower, value)
         return value
 
     return schedule

@@ -5,8 +5,15 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from optix_tricks._checks import check_count, check_number, check_positive
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks._checks import check_count, check_number
+from optix_tricks.schedules._progress import (
+    as_count,
+    as_value,
+    check_power,
+    cycles,
+    progress,
+    within,
+)
 
 
 def polynomial_schedule(
@@ -58,7 +65,7 @@ def polynomial_schedule(
     """
     check_number("init_value", init_value)
     check_number("end_value", end_value)
-    check_positive("power", power)
+    check_power("power", power)
     check_count("transition_steps", transition_steps, minimum=1)
     check_count("transition_begin", transition_begin)
 
@@ -75,9 +82,12 @@ def polynomial_schedule(
 
 def _left_in_cycle(count: ArrayLike, begin: int, steps: int) -> Float[Array, "..."]:
     """The fraction left of the smallest multiple of `steps` that holds the count."""
-    elapsed = jnp.maximum(count, begin) - begin
-    remaining = (steps - elapsed % steps) % steps
-    remaining = as_value(jnp.where(elapsed > 0, remaining, steps))
+    count = as_count(count)
+    first, last = within(begin, count), within(steps, count)
+    elapsed = jnp.maximum(count, first) - first
+    _, done = cycles(elapsed, steps)
+    remaining = as_value(last - done) + float(steps - last)
+    remaining = jnp.where((elapsed > 0) & (done == 0), 0.0, remaining)
     return remaining / (as_value(elapsed) + remaining)
 
 

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_count, check_fraction, check_number
-from optix_tricks.schedules._progress import as_value
+from optix_tricks.schedules._progress import as_count, as_value, cycles, power
 
 LEAST_GROWTH = 1.01  # bounds the table of cycles, by 1,800 for 32-bit counts
 
@@ -70,16 +70,16 @@ def cosine_restarts_schedule(
     check_fraction("alpha", alpha)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
-        count = jnp.asarray(count)
+        count = as_count(count)
         if multiplier == 1:
-            cycle, done = jnp.divmod(count, first_steps)
-            length = as_value(first_steps)
+            cycle, done = cycles(count, first_steps)
+            length = as_value(float(first_steps))
         else:
             starts, lengths = _cycles(count, first_steps, multiplier)
             cycle = jnp.searchsorted(starts, count, side="right") - 1
             done, length = count - starts[cycle], lengths[cycle]
         cosine = jnp.sin(math.pi / 2 * ((length - as_value(done)) / length)) ** 2
-        weight = cosine * as_value(peak_decay) ** as_value(cycle)
+        weight = cosine * power(peak_decay, as_value(cycle))
         return as_value(init_value) * (weight + as_value(alpha) * (1 - weight))
 
     return schedule

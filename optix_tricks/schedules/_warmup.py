@@ -4,9 +4,9 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from optix_tricks._checks import check_count, check_number, check_positive
+from optix_tricks._checks import check_count, check_number
 from optix_tricks.schedules._join import join_schedules
-from optix_tricks.schedules._progress import as_value, progress
+from optix_tricks.schedules._progress import as_value, check_power, progress
 
 KINDS = ("linear", "constant", "exponential")
 
@@ -66,7 +66,7 @@ def warmup_schedule(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if kind == "exponential":
-        check_positive("init_value of an exponential warm-up", init_value)
+        check_power("init_value of an exponential warm-up", init_value)
 
     def rise(count: ArrayLike) -> Float[Array, "..."]:
         done, left = progress(count, 0, max(warmup_steps, 1))

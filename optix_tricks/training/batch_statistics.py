@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._paths import named_leaves
-from optix_tricks._tree import PyTree, check_arrays
+from optix_tricks._tree import PyTree, check_arrays, wide_dtype
 from optix_tricks.training.state import Apply
 
 LARGE = 2.0**100
@@ -135,6 +135,6 @@ def _zeros(batch_stats: PyTree) -> PyTree:
                 " keep it in a variable of another type."
             )
     return jax.tree.map(
-        lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)),
+        lambda x: jnp.zeros(x.shape, wide_dtype(x.dtype)),
         batch_stats,
     )

@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
+from optix_tricks._hyperparams import (
+    ScalarOrSchedule,
+    as_scalar,
+    current_values,
+    first_values,
+)
 from optix_tricks._paths import is_hole
-from optix_tricks._tree import PyTree, is_inexact, is_none, widen
+from optix_tricks._tree import PyTree, is_inexact, is_none, wide_dtype, widen
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
 
@@ -94,7 +99,7 @@ def accumulate(
         def zeros(w: Any) -> Any:
             if not is_inexact(w):
                 return optax.MaskedNode()
-            dtype = jnp.promote_types(jnp.result_type(w), jnp.float32)
+            dtype = wide_dtype(jnp.result_type(w))
             return jnp.zeros_like(w, dtype=dtype)
 
         return AccumulateState(
@@ -116,12 +121,12 @@ def accumulate(
             return g if g is None or is_hole(s) else s + widen(jnp.asarray(g))
 
         def divide(s: Any) -> Any:
-            return s / gathered if is_inexact(s) else s
+            return s / gathered.astype(s.dtype) if is_inexact(s) else s
 
         total = jax.tree.map(add, updates, state.acc_grads, is_leaf=is_none)
         values = current_values(hyperparams, state.hyperparams, state.gradient_step)
         gathered = state.mini_step + 1
-        applied = gathered >= values["every_steps"]
+        applied = as_scalar(gathered) >= values["every_steps"]
 
         def step() -> tuple[PyTree, Any]:
             gradients = jax.tree.map(divide, total) if mean else total

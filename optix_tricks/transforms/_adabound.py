@@ -14,7 +14,7 @@ from optix_tricks._checks import (
 )
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
@@ -104,7 +104,7 @@ def scale_by_adabound(
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         correct1 = bias_correction(h["b1"], count)
         correct2 = bias_correction(h["b2"], count)
-        closed = h["gamma"] * count
+        closed = h["gamma"] * count.astype(h["gamma"].dtype)
         return {
             "rate": h["learning_rate"] * jnp.sqrt(correct2) / correct1,
             "lower": h["final_lr"] * (closed / (closed + 1)),
@@ -128,7 +128,7 @@ def scale_by_adabound(
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * jnp.square(g)
         v_max = tuple(jnp.maximum(largest, v) for largest in v_max)
-        root = jnp.sqrt(v_max[0] if amsbound else v)
+        root = safe_sqrt(v_max[0] if amsbound else v)
         return m * jnp.clip(rate / (root + eps), lower, upper), m, v, *v_max
 
     return leafwise(

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._decay import add_decayed_weights
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
@@ -74,7 +74,7 @@ def scale_by_adadelta(
         g: Array, w: Array | None, e_g: Array, e_x: Array, *, rho: Array, eps: Array
     ) -> tuple[Array, Array, Array]:
         e_g = rho * e_g + (1 - rho) * jnp.square(g)
-        u = jnp.sqrt(e_x + eps) / jnp.sqrt(e_g + eps) * g
+        u = safe_sqrt(e_x + eps) / safe_sqrt(e_g + eps) * g
         e_x = rho * e_x + (1 - rho) * jnp.square(u)
         return u, e_g, e_x
 

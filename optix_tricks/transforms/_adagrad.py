@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 
@@ -87,7 +87,7 @@ def scale_by_rss(
     ) -> tuple[Array, Array]:
         total = total + jnp.square(g)
         square = total / number
-        root = jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
+        root = safe_sqrt(square + eps) if eps_in_sqrt else safe_sqrt(square) + eps
         return g / jnp.where(total > 0, root, 1), total
 
     return leafwise(

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import decay_and_descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
@@ -111,7 +111,7 @@ def scale_by_adam(
             m_hat = b1 * (m / correct1_next) + (1 - b1) * (g / correct1)
         else:
             m_hat = m / correct1
-        return m_hat / (jnp.sqrt(v / correct2 + eps_root) + eps), m, v
+        return m_hat / (safe_sqrt(v / correct2 + eps_root) + eps), m, v
 
     return leafwise(
         rule,

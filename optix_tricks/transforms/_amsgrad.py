@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
@@ -128,7 +128,7 @@ def scale_by_amsgrad(
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * jnp.square(g)
         v_max = jnp.maximum(v_max, v / before_max)
-        root = jnp.sqrt(v_max / after_max + eps_root)
+        root = safe_sqrt(v_max / after_max + eps_root)
         return m / correct1 / (root + eps), m, v, v_max
 
     return leafwise(

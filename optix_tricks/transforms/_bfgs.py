@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from optix_tricks._checks import check_count, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, safe_divide, safe_sqrt
 from optix_tricks.transforms._full_batch import (
     Loss,
     common_dtype,
@@ -146,15 +146,17 @@ def bfgs(
         s, _ = ravel_pytree(optax.tree.sub(params, state.params))
         y, _ = ravel_pytree(optax.tree.sub(updates, state.updates))
         identity = jnp.eye(g.size, dtype=g.dtype)
-        norm = jnp.linalg.norm
+
+        def norm(x: Array) -> Array:
+            return safe_sqrt(dot(x, x))
 
         ys = dot(y, s)
         curved = ys > jnp.finfo(g.dtype).eps * norm(y) * norm(s)
         curved = curved & (state.count > 0)
         H = state.inverse_hessian
-        scaled = jnp.where(state.pairs == 0, ys / dot(y, y) * identity, H)
+        scaled = jnp.where(state.pairs == 0, safe_divide(ys, dot(y, y)) * identity, H)
         H = jnp.where(curved, _with_pair(scaled, s, y), H)
-        pairs = state.pairs + curved
+        pairs = state.pairs + curved.astype(jnp.int32)
 
         d = -dot(H, g)
         descends = dot(g, d) < 0
@@ -178,7 +180,7 @@ def bfgs(
             updates=updates,
             inverse_hessian=jnp.where(refused, identity, H),
             pairs=jnp.where(refused, 0, pairs),
-            skipped=state.skipped + (~curved & (state.count > 0)),
+            skipped=state.skipped + (~curved & (state.count > 0)).astype(jnp.int32),
             linesearch=search,
         )
 
@@ -187,7 +189,7 @@ def bfgs(
 
 def _with_pair(H: Array, s: Array, y: Array) -> Array:
     """The product of the update, multiplied out: symmetric to the last bit."""
-    rho, Hy = 1 / dot(y, s), dot(H, y)
+    rho, Hy = safe_divide(jnp.ones_like(s[0]), dot(y, s)), dot(H, y)
     mixed = jnp.outer(Hy, s) + jnp.outer(s, Hy)
     return H + rho * ((1 + rho * dot(y, Hy)) * jnp.outer(s, s) - mixed)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import Mask, PyTree, global_norm
+from optix_tricks._tree import Mask, PyTree, global_norm, safe_sqrt
 
 
 class ClipState(NamedTuple):
@@ -173,7 +173,7 @@ def clip_by_block_rms(
     check_positive("threshold", threshold)
 
     def rms(leaf: Any, g: Array) -> tuple[Array]:
-        return (jnp.sqrt(jnp.sum(jnp.square(g)) / max(g.size, 1)),)
+        return (safe_sqrt(jnp.sum(jnp.square(g)) / max(g.size, 1)),)
 
     def rule(
         g: Array, w: Array | None, _: Array, *, threshold: Array, layer: Any
@@ -251,6 +251,7 @@ def clip_by_global_norm(
 
 def clip_factor(norm: Array, max_norm: Array) -> Array:
     """Return min(1, c / norm), or NaN where the norm is not finite."""
-    # Chosen, not a minimum: at norm 0 the quotient is infinite.
-    factor = jnp.where(norm > max_norm, max_norm / norm, jnp.ones_like(norm))
+    # Chosen, and nothing divided by 0: the derivative is finite at norm 0, too.
+    long = norm > max_norm
+    factor = jnp.where(long, max_norm / jnp.where(long, norm, 1.0), 1.0)
     return jnp.where(jnp.isfinite(norm), factor, jnp.nan)

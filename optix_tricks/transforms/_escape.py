@@ -231,7 +231,7 @@ def escape_saddle(
             inner_state=inner_state,
             examined=examined,
             escaped=escaped,
-            escapes=state.escapes + escaped,
+            escapes=state.escapes + escaped.astype(jnp.int32),
             lambda_min=lambda_min,
             residual=residual,
         )

@@ -11,7 +11,7 @@ import optax
 from jax import lax
 from jaxtyping import Array
 
-from optix_tricks._tree import PyTree, check_floating, is_none
+from optix_tricks._tree import PyTree, check_floating, is_none, wide_dtype
 from optix_tricks.transforms._in_float32 import round_like
 
 Loss = Callable[[PyTree], Array]
@@ -130,7 +130,7 @@ def without_rise(step: PyTree, search: Any, value: Array) -> tuple[PyTree, Any, 
 
 def common_dtype(tree: PyTree) -> Any:
     """The widest dtype in `tree`, at least float32."""
-    return jnp.result_type(jnp.float32, *jax.tree.leaves(tree))
+    return wide_dtype(*map(jnp.result_type, jax.tree.leaves(tree)))
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

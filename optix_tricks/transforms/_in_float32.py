@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optix_tricks._tree import PyTree, check_floating, is_inexact, is_none, widen
+from optix_tricks._tree import (
+    PyTree,
+    check_floating,
+    is_inexact,
+    is_none,
+    wide_dtype,
+    widen,
+)
 
 
 def in_float32(
@@ -80,7 +87,7 @@ def _widen_tree(tree: PyTree) -> PyTree:
         if not is_inexact(x):
             return x
         if isinstance(x, jax.ShapeDtypeStruct):
-            return x.update(dtype=jnp.promote_types(x.dtype, jnp.float32))
+            return x.update(dtype=wide_dtype(x.dtype))
         return widen(jnp.asarray(x))
 
     return jax.tree.map(wide, tree)

@@ -11,7 +11,7 @@ from optix_tricks._checks import check_decay, check_nonnegative, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_divide
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
@@ -112,14 +112,14 @@ def scale_by_lars(
             w_norm = norm(w)
             g_norm = norm(g + weight_decay * w if ratio == "optax" else g)
             apart = weight_decay * w_norm if ratio == "paper" else 0.0
-            quotient = w_norm / (g_norm + apart + eps)
+            quotient = safe_divide(w_norm, g_norm + apart + eps)
             usable = (w_norm > 0) & (g_norm > 0)
             r = trust_coefficient * jnp.where(usable, quotient, 1.0)
             return jnp.where(jnp.isfinite(w_norm + g_norm), r, jnp.nan)
 
         def filters(leaf: Any, g: Array, w: Array) -> tuple[Array, Array]:
             r = ratio_of(unit_norm, g, w)
-            return r * (g + weight_decay * w), jnp.mean(r)
+            return r * (g + weight_decay * w), jnp.sum(r) / max(r.size, 1)
 
         if per_filter:
             return layer.map(filters, g, w)

@@ -178,7 +178,7 @@ def dynamic_loss_scale(
 
         new_updates, inner_state = update_if(finite, step, updates, state.inner_state)
         good_steps = jnp.where(finite, state.good_steps + 1, 0)
-        grows = good_steps >= h["growth_steps"]
+        grows = as_scalar(good_steps) >= h["growth_steps"]
         larger = jnp.minimum(h["growth_factor"] * scale, h["max_scale"])
         smaller = jnp.maximum(h["backoff_factor"] * scale, h["min_scale"])
         in_all = optax.safe_increment(state.total_notfinite)

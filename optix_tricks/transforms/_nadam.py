@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._adam import scale_by_adam
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import decay_and_descend
@@ -104,14 +104,16 @@ def scale_by_nadam(
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * jnp.square(g)
         m_hat = of_moment * m + of_gradient * g
-        return m_hat / (jnp.sqrt(v / correct2 + eps_root) + eps), m, v
+        return m_hat / (safe_sqrt(v / correct2 + eps_root) + eps), m, v
 
     def continuing_from(gathered: Scalar) -> optax.GradientTransformationExtraArgs:
         """The transformation for a step before which 1 - P is `gathered`."""
 
         def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
             def momentum(t: Array) -> Array:
-                return h["b1"] * (1 - 0.96 ** (t * h["momentum_decay"]) / 2)
+                return h["b1"] * (
+                    1 - 0.96 ** (t.astype(h["b1"].dtype) * h["momentum_decay"]) / 2
+                )
 
             now, after = momentum(count), momentum(count + 1)
             until_now = (1 - now) + now * gathered

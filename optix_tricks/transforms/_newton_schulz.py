@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask
+from optix_tricks._tree import Mask, safe_sqrt
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -79,12 +79,12 @@ def scale_by_newton_schulz(
     a, b, c = ns_coeffs
 
     def orthogonalize(leaf: Any, g: Array, eps: Array) -> tuple[Array]:
-        if g.ndim < 2:
+        if g.ndim < 2 or g.size == 0:
             return (g,)
         matrix = g.reshape(-1, g.shape[-1])  # inputs by outputs
         wide = matrix.shape[0] < matrix.shape[1]
         x = matrix if wide else matrix.T
-        x = (x / (jnp.sqrt(jnp.sum(jnp.square(x))) + eps)).astype(
+        x = (x / (safe_sqrt(jnp.sum(jnp.square(x))) + eps)).astype(
             compute_dtype or g.dtype
         )
         for _ in range(ns_steps):

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask
+from optix_tricks._tree import Mask, safe_sqrt
 
 
 class NormalizeWeightsState(NamedTuple):
@@ -56,8 +56,9 @@ def normalize_weights(
     def normalized(leaf: Any, u: Array, w: Array) -> tuple[Array]:
         if w.ndim < 2:
             return (u,)
-        norm = jnp.sqrt(jnp.sum(jnp.square(w)))
-        factor = jnp.where(norm > 0, w.shape[-1] ** 0.5 / norm, 1.0)
+        norm = safe_sqrt(jnp.sum(jnp.square(w)))
+        unit = w.shape[-1] ** 0.5 / jnp.where(norm == 0, 1.0, norm)
+        factor = jnp.where(norm == 0, 1.0, unit)
         return (u + (factor - 1) * w,)
 
     def rule(u: Array, w: Array, *, layer: Any) -> tuple[Array]:

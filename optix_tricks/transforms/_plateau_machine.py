@@ -125,11 +125,13 @@ def plateau(
                 " give its mean."
             )
         count = state.avg_count + 1
-        mean = state.avg_value + (as_scalar(value) - state.avg_value) / count
+        mean = state.avg_value + (as_scalar(value) - state.avg_value) / as_scalar(count)
         waiting = state._replace(avg_value=mean, avg_count=count)
         judged = judge(state, mean)
         return jax.tree.map(
-            partial(jnp.where, count >= accumulation_size), judged, waiting
+            partial(jnp.where, as_scalar(count) >= as_scalar(accumulation_size)),
+            judged,
+            waiting,
         )
 
     def judge(state: PlateauState, value: Array) -> PlateauState:
@@ -138,15 +140,14 @@ def plateau(
         is_better = jnp.isfinite(value) & (sign * value < sign * best - margin)
         is_cooling = state.cooldown_count > 0
         bad = jnp.where(is_better | is_cooling, 0, state.plateau_count + 1)
-        reduce = bad >= patience
+        reduce = as_scalar(bad) >= as_scalar(patience)
+        cooled = jnp.maximum(state.cooldown_count - 1, 0)
         less = jnp.maximum(state.scale * factor, min_scale)
         new = PlateauState(
             scale=jnp.where(reduce, less, state.scale),
             best_value=jnp.where(is_better, value, best),
             plateau_count=jnp.where(reduce, 0, bad),
-            cooldown_count=jnp.where(
-                reduce, cooldown, jnp.maximum(state.cooldown_count - 1, 0)
-            ),
+            cooldown_count=jnp.where(reduce, as_scalar(cooldown), as_scalar(cooled)),
             avg_value=jnp.zeros_like(value),
             avg_count=jnp.zeros_like(state.avg_count),
         )

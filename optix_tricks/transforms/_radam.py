@@ -9,7 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
@@ -102,7 +102,7 @@ def scale_by_radam(
         now, full = averaged_steps(h["b2"], count), 2 / (1 - h["b2"]) - 1
         square = (now - 4) * (now - 2) * full / ((full - 4) * (full - 2) * now)
         known = (now >= h["threshold"]) & (now > 4)
-        r = jnp.sqrt(jnp.where(known, square, 0))
+        r = safe_sqrt(jnp.where(known, square, 0))
         return {
             "correct1": bias_correction(h["b1"], count),
             "correct1_next": bias_correction(h["b1"], count + 1),
@@ -133,7 +133,7 @@ def scale_by_radam(
             m_hat = b1 * (m / correct1_next) + (1 - b1) * (g / correct1)
         else:
             m_hat = m / correct1
-        root = jnp.sqrt(v / correct2 + eps_root) + eps
+        root = safe_sqrt(v / correct2 + eps_root) + eps
         return jnp.where(r > 0, r * m_hat / root, m_hat), m, v
 
     return leafwise(

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
@@ -287,4 +287,4 @@ def _begin_with_the_first(h: dict, count: Array, gs: list, ws: list) -> dict[str
 
 
 def _root(square: Array, eps: Array, eps_in_sqrt: bool) -> Array:
-    return jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
+    return safe_sqrt(square + eps) if eps_in_sqrt else safe_sqrt(square) + eps

@@ -10,7 +10,7 @@ from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, PerUnit, leafwise
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, safe_divide, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._units import unit_axes
 
@@ -189,24 +189,25 @@ def scale_by_rotation(
             def dot(x: Array, y: Array) -> Array:
                 return jnp.sum(x * y, axis=axes, keepdims=True)
 
-            length = jnp.sqrt(dot(w, w))
+            length = safe_sqrt(dot(w, w))
             norm = jnp.where(norm > 0, norm, length)
             along, d = w, u
             if zero_mean:
                 along = w - jnp.mean(w, axis=axes, keepdims=True)
                 d = u - jnp.mean(u, axis=axes, keepdims=True)
-            d = d - along * _ratio(dot(d, along), dot(along, along))
+            d = d - along * safe_divide(dot(d, along), dot(along, along))
             # What rounding leaves of an update along the weights has no direction.
             noise = 16 * jnp.finfo(u.dtype).eps
             d = jnp.where(dot(d, d) > noise**2 * dot(u, u), d, jnp.zeros_like(d))
             nu = decay * nu + (1 - decay) * dot(d, d)
-            tangent = rotation * _ratio(d, jnp.sqrt(nu / correct))
+            tangent = rotation * safe_divide(d, safe_sqrt(nu / correct))
             square = dot(tangent, tangent)
             # |w_0| v / |v| - w, term by term: the difference itself would cancel.
-            drift = _ratio(norm - length, length)
+            drift = safe_divide(norm - length, length)
             shrink = jnp.expm1(-0.5 * jnp.log1p(square))  # |w| / |v| - 1
             turned = w * (drift + (1 + drift) * shrink) + norm * (1 + shrink) * tangent
-            angle = jnp.sqrt(jnp.mean(jnp.square(jnp.arctan(jnp.sqrt(square)))))
+            turns = jnp.square(jnp.arctan(safe_sqrt(square)))
+            angle = safe_sqrt(jnp.sum(turns) / max(turns.size, 1))
             finite = jnp.isfinite(length + dot(u, u))
             update = jnp.where(length > 0, turned, u)
             return jnp.where(finite, update, jnp.nan), nu, norm, angle
@@ -223,7 +224,3 @@ def scale_by_rotation(
         needs_params=True,
         layerwise=True,
     )
-
-
-def _ratio(x: Array, size: Array) -> Array:
-    return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)

@@ -17,6 +17,7 @@ from optix_tricks._tree import (
     global_norm,
     is_none,
     only_inexact,
+    safe_divide,
     widen,
 )
 from optix_tricks.transforms._in_float32 import in_float32, round_like
@@ -126,7 +127,7 @@ def sam(
         norm = global_norm([scaled(g, w, h.get("eta")) for g, w in wide])
         return {
             "sharpness": h["rho"] * norm,
-            "length": jnp.where(norm == 0, 0.0, h["rho"] / norm),
+            "length": safe_divide(h["rho"], norm),
         }
 
     def rule(

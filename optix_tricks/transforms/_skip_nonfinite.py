@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Int
 
-from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
+from optix_tricks._hyperparams import (
+    ScalarOrSchedule,
+    as_scalar,
+    current_values,
+    first_values,
+)
 from optix_tricks._tree import PyTree, is_inexact
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
@@ -107,7 +112,7 @@ def skip_nonfinite(
         in_a_row = jnp.where(finite, 0, optax.safe_increment(state.notfinite_count))
         in_all = optax.safe_increment(state.total_notfinite)
         new_updates, inner_state = update_if(
-            finite | (in_a_row > values["max_consecutive"]),
+            finite | (as_scalar(in_a_row) > values["max_consecutive"]),
             lambda: inner.update(updates, state.inner_state, params, **extra_args),
             updates,
             state.inner_state,

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from optix_tricks._tree import safe_sqrt
+
 
 def unit_axes(x: Array) -> tuple[int, ...]:
     """Return the axes of one unit: all but the last; a vector or scalar is one unit.
@@ -20,4 +22,4 @@ def unit_norm(x: Array, axes: int | tuple[int, ...] | None = None) -> Array:
     [[5. 1.]]
     """
     axes = unit_axes(x) if axes is None else axes
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=True))
+    return safe_sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=True))

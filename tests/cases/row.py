@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 import optix_tricks as ot
+from optix_tricks._tree import widen
 
 
 class Case(NamedTuple):
@@ -88,7 +89,7 @@ def with_a_loss(tx: optax.GradientTransformation, *, compiled: bool = False) -> 
 
 def loss_with(grads: Any, params: Any) -> Callable[[Any], jax.Array]:
     def wide(x: jax.Array) -> jax.Array:
-        return jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32))
+        return widen(jnp.asarray(x))
 
     def term(g: jax.Array | None, w: jax.Array, start: jax.Array) -> jax.Array:
         if g is None:

@@ -105,4 +105,5 @@ def _norm(gs: list, p: float) -> Array:
     zero = jnp.zeros(())
     if p == jnp.inf:
         return jnp.max(jnp.stack([jnp.max(x, initial=0) for x in sizes] or [zero]))
-    return sum((jnp.sum(x**p) for x in sizes), start=zero) ** (1 / p)
+    total = sum((jnp.sum(x**p) for x in sizes), start=zero)
+    return jnp.where(total == 0, 0.0, jnp.where(total == 0, 1.0, total) ** (1 / p))

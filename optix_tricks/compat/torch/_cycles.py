@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -15,7 +14,7 @@ from optix_tricks.schedules import (
     onecycle_momentum_schedule,
     onecycle_schedule,
 )
-from optix_tricks.schedules._progress import as_value
+from optix_tricks.schedules._progress import as_count, as_value, cycles
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,9 @@ def CyclicLR(
         def schedule(count: ArrayLike) -> Float[Array, "..."]:
             h = height(count)
             if scale_fn is not None:
-                cycle = 1 + jnp.asarray(count) // (step_size_up + down)
-                h = h * as_value(scale_fn(cycle if scale_mode == "cycle" else count))
+                steps = as_count(count)
+                cycle = 1 + cycles(steps, step_size_up + down)[0]
+                h = h * as_value(scale_fn(cycle if scale_mode == "cycle" else steps))
             return as_value(start) * (1 - h) + as_value(peak) * h
 
         return schedule
