@@ -131,7 +131,7 @@ def check_arrays(name: str, tree: PyTree) -> None:
 
 
 def wide_dtype(*dtypes: Any) -> np.dtype:
-    """Return the least dtype of 32 bits or more that holds all, under strict promotion too.
+    """Return the least dtype of 32 bits or more that holds all, strict promotion or not.
 
     >>> print(wide_dtype(jnp.bfloat16, jnp.float32), wide_dtype(jnp.complex64))
     float32 complex64
