@@ -470,7 +470,7 @@ def test_numpy_arrays_are_taken_as_jax_arrays(case: Case):
 def test_other_dtypes_are_refused_by_name(case: Case, dtype):
     tx = case.build()
     with pytest.raises(ValueError, match=rf"{dtype} at 'a/b'.*optax.masked"):
-        tx.init({"a": {"b": jnp.ones(3, dtype)}})
+        tx.init({"a": {"b": jnp.ones((3, 2), dtype)}})  # in no default mask
 
 
 @every

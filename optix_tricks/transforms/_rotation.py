@@ -165,7 +165,7 @@ def scale_by_rotation(
     check_nonnegative("rotation", rotation)
     check_decay("decay", decay)
 
-    def axes_of(w: Array) -> tuple[int, ...]:
+    def axes_of(w: Any) -> tuple[int, ...]:
         return unit_axes(w) if per_neuron else tuple(range(w.ndim))
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:

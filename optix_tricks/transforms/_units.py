@@ -1,12 +1,14 @@
 """Units: the weights from which one output of a layer is computed."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._tree import safe_sqrt
 
 
-def unit_axes(x: Array) -> tuple[int, ...]:
+def unit_axes(x: Any) -> tuple[int, ...]:
     """Return the axes of one unit: all but the last; a vector or scalar is one unit.
 
     Flax keeps the outputs of a layer on the last axis: Dense [in, out], Conv

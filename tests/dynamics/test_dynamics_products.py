@@ -276,7 +276,7 @@ def test_bad_arguments_are_named():
         hessian_operator(jnp.sum, w, batches=w)
     with pytest.raises(ValueError, match="at least one batch, got none"):
         hessian_operator(jnp.sum, w, batches=[])
-    with pytest.raises(ValueError, match="real floating-point arrays, got int32"):
+    with pytest.raises(ValueError, match=r"real floating-point arrays .*, got int32"):
         hessian_operator(jnp.sum, jnp.arange(3))
     with pytest.raises(ValueError, match=r"batches must hold pairs \(inputs, targets\)"):
         ggn_operator(mlp, cross_entropy, w, batches=[jnp.ones((2, 3))])(w)

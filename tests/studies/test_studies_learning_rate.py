@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from flax import nnx, traverse_util
 
 import optix_tricks as ot
 from optix_tricks.augment import random_crop
@@ -133,7 +133,9 @@ def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
     """At a rate equal to that of its flag, the peak of its own schedule."""
     recipe = RECIPES[name]
     config = recipe.Config()
-    params, grads = {"kernel": jnp.ones((2, 2))}, {"kernel": jnp.full((2, 2), 0.1)}
+    names = ["whitening/kernel", "whitening/bias", "norm/bias", "head/kernel", "kernel"]
+    params = traverse_util.unflatten_dict({n: jnp.ones((2, 2)) for n in names}, sep="/")
+    grads = jax.tree.map(lambda w: 0.1 * w, params)
 
     def used(step, **options):
         tx = recipe.make_optimizer(config, 1000, **options)
