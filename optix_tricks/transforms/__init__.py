@@ -59,7 +59,7 @@ from optix_tricks.transforms._adamax import adamax, adamaxw, scale_by_adamax
 from optix_tricks.transforms._agc import adaptive_grad_clip
 from optix_tricks.transforms._amsgrad import amsgrad, scale_by_amsgrad
 from optix_tricks.transforms._averaging import averaged_params, ema_of_params, swa
-from optix_tricks.transforms._bfgs import bfgs, lbfgs
+from optix_tricks.transforms._bfgs import bfgs
 from optix_tricks.transforms._centralize import centralize
 from optix_tricks.transforms._clipping import (
     clip,
@@ -74,6 +74,7 @@ from optix_tricks.transforms._groups import layerwise_learning_rate_decay, scale
 from optix_tricks.transforms._labels import group_table, label_by_path
 from optix_tricks.transforms._lamb import lamb, scale_by_trust_ratio
 from optix_tricks.transforms._lars import lars, scale_by_lars
+from optix_tricks.transforms._lbfgs import lbfgs
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._lookahead import lookahead
 from optix_tricks.transforms._loss_scale import dynamic_loss_scale, loss_scale

@@ -1,4 +1,4 @@
-"""BFGS with a dense inverse Hessian, and L-BFGS with a short memory."""
+"""BFGS with a dense inverse Hessian."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,17 +9,15 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from optix_tricks._checks import check_count, check_nonnegative
-from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._tree import PyTree, safe_divide, safe_sqrt
 from optix_tricks.transforms._full_batch import (
     Loss,
     common_dtype,
     dot,
     in_one_dtype,
+    search_report,
     without_rise,
 )
-from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 
 MOST_PARAMETERS = 10_000
 WOLFE = optax.scale_by_zoom_linesearch(20, initial_guess_strategy="one")
@@ -34,24 +32,15 @@ class BFGSState(NamedTuple):
     updates: PyTree  # like the parameters: the gradient there
     inverse_hessian: Float[Array, "n n"]
     pairs: Int[Array, ""]  # pairs (s, y) gathered since the last restart
-    skipped: Int[Array, ""]  # pairs left out for want of positive curvature
+    steepest: Float[Array, ""]  # the largest |y| / |s| since the last restart
+    skipped: Int[Array, ""]  # pairs left out as rounding
     linesearch: Any  # of the line search; has `value` and `grad` at the point reached
 
     def report(self) -> dict[str, PyTree]:
         """What the last step did."""
-        return {"pairs": self.pairs, "skipped": self.skipped} | _said(self.linesearch)
-
-
-class LBFGSState(NamedTuple):
-    """State of `lbfgs`."""
-
-    count: Any  # int32 [], steps done
-    hyperparams: dict[str, Any]  # none
-    inner_state: Any  # of Optax's L-BFGS, of the rate, of the line search
-
-    def report(self) -> dict[str, PyTree]:
-        """What the last step did."""
-        return _said(self.inner_state[-1])
+        return {"pairs": self.pairs, "skipped": self.skipped} | search_report(
+            self.linesearch
+        )
 
 
 def bfgs(
@@ -66,11 +55,15 @@ def bfgs(
         + \rho_t s_t s_t^\top
 
     The first direction has length at most one; before the first pair :math:`H =
-    (y^\top s / y^\top y) I`. Pairs without positive curvature, :math:`y^\top s \le
-    \varepsilon |y| |s|`, are left out: under the Wolfe conditions of the line search
-    there are none but by rounding. Should :math:`-H g` be no descent, or the search fail
-    and end higher, in which case no step is taken, :math:`H` starts anew from the
-    identity.
+    (y^\top s / y^\top y) I`. Pairs that are rounding are left out: those without positive
+    curvature, :math:`y^\top s \le \varepsilon |y| |s|`, of which the Wolfe conditions of
+    the line search allow none, and those next to the minimum, where the rounding of
+    :math:`w`, through curvature and :math:`H`, is a good part of the step,
+    :math:`|s| \le 4 \varepsilon |w| |H| \sqrt{\kappa |y| / |s|}` with :math:`\kappa`
+    the largest :math:`|y| / |s|` met. So :math:`H` stays what it is after
+    convergence. Should :math:`-H g` be no descent, or the search fail and end higher, in
+    which case no step is taken, :math:`H` starts anew from the identity; not if a
+    decrease of less than :math:`10 \varepsilon |f|` was expected.
 
     Helps on small smooth full-batch problems, for which it needs the fewest evaluations
     and no tuning, and where the inverse Hessian is wanted itself. Hurt by mini-batch
@@ -129,6 +122,7 @@ def bfgs(
             updates=jax.tree.map(jnp.zeros_like, params),
             inverse_hessian=jnp.eye(n, dtype=dtype),
             pairs=jnp.zeros((), jnp.int32),
+            steepest=jnp.zeros((), dtype),
             skipped=jnp.zeros((), jnp.int32),
             linesearch=linesearch.init(params),
         )
@@ -150,16 +144,22 @@ def bfgs(
         def norm(x: Array) -> Array:
             return safe_sqrt(dot(x, x))
 
-        ys = dot(y, s)
-        curved = ys > jnp.finfo(g.dtype).eps * norm(y) * norm(s)
-        curved = curved & (state.count > 0)
-        H = state.inverse_hessian
+        ys, H, info = dot(y, s), state.inverse_hessian, jnp.finfo(g.dtype)
+        slope = safe_divide(norm(y), norm(s))
+        steepest = jnp.where(state.count > 0, jnp.maximum(state.steepest, slope), 0.0)
+        amplified = norm(H.ravel()) * safe_sqrt(steepest * slope)
+        rounding = 4 * info.eps * norm(ravel_pytree(params)[0]) * amplified
+        curved = ys > jnp.maximum(info.eps * norm(y) * norm(s), info.tiny / info.eps)
+        curved = curved & (norm(s) > rounding) & (state.count > 0)
         scaled = jnp.where(state.pairs == 0, safe_divide(ys, dot(y, y)) * identity, H)
         H = jnp.where(curved, _with_pair(scaled, s, y), H)
         pairs = state.pairs + curved.astype(jnp.int32)
 
-        d = -dot(H, g)
-        descends = dot(g, d) < 0
+        size = jnp.max(jnp.abs(g), initial=0)
+        unit = safe_divide(g, size)  # whose products do not underflow
+        d = -dot(H, unit)
+        descends = dot(unit, d) <= 0
+        d = size * d
         H = jnp.where(descends, H, identity)
         pairs = jnp.where(descends, pairs, 0)
         shortened = -g / jnp.maximum(norm(g), 1.0)
@@ -173,13 +173,15 @@ def bfgs(
             value_fn=value_fn,
         )
         step, search, refused = without_rise(step, search, value)
+        lost = refused & (-dot(g, d) / 2 > 10 * info.eps * jnp.abs(value))
         return step, BFGSState(
             count=optax.safe_increment(state.count),
             hyperparams={},
             params=params,
             updates=updates,
-            inverse_hessian=jnp.where(refused, identity, H),
-            pairs=jnp.where(refused, 0, pairs),
+            inverse_hessian=jnp.where(lost, identity, H),
+            pairs=jnp.where(lost, 0, pairs),
+            steepest=jnp.where(lost, 0.0, steepest),
             skipped=state.skipped + (~curved & (state.count > 0)).astype(jnp.int32),
             linesearch=search,
         )
@@ -192,96 +194,3 @@ def _with_pair(H: Array, s: Array, y: Array) -> Array:
     rho, Hy = safe_divide(jnp.ones_like(s[0]), dot(y, s)), dot(H, y)
     mixed = jnp.outer(Hy, s) + jnp.outer(s, Hy)
     return H + rho * ((1 + rho * dot(y, Hy)) * jnp.outer(s, s) - mixed)
-
-
-def lbfgs(
-    learning_rate: ScalarOrSchedule | None = None,
-    memory_size: int = 10,
-    *,
-    scale_init_precond: bool = True,
-    linesearch: optax.GradientTransformationExtraArgs | None = WOLFE,
-) -> optax.GradientTransformationExtraArgs:
-    r"""L-BFGS: `optax.lbfgs` in float32, with a report.
-
-    BFGS whose matrix is rebuilt in each step from the last pairs :math:`(s, y)`; see
-    `bfgs` for the formula. Equal to Optax's in float32 and float64; parameters in 16 bits
-    keep their pairs and products in float32, where Optax rounds them to 16 bits.
-
-    Helps on smooth full-batch problems of any size, as the first choice: convex models,
-    physics informed networks, fine fits. Hurts under mini-batch noise, which goes
-    straight into the pairs. Call it under `jax.jit`: an eager call compiles the line
-    search anew.
-
-    Args:
-      learning_rate: a factor of the direction, a number, an array or a schedule; 1 by
-        default, the line search then finds the length.
-      memory_size: how many pairs are kept.
-      scale_init_precond: whether the matrix starts from :math:`(y^\top s / y^\top y) I`
-        of the last pair instead of the identity.
-      linesearch: an Optax line search; None takes the direction as it is and needs no
-        `value_fn`. If it fails its last trial is taken, and `decrease_error` is positive.
-
-    Returns:
-      An optimiser whose update needs `params`, `value`, `grad` and `value_fn`;
-      `optax.value_and_grad_from_state` saves one evaluation a step. `2 memory_size + 3`
-      slots, some `4 memory_size` multiplications per element, and one evaluation of value
-      and gradient for each of `linesearch_steps`. Reports them, `step_size` and
-      `decrease_error`.
-
-    Raises:
-      ValueError: if an argument is out of range, or missing in the update.
-
-    Examples:
-      >>> def loss(w):
-      ...     return jnp.sum(w**2)
-      >>> tx = lbfgs()
-      >>> w = jnp.array([1.0, 2.0, 3.0])
-      >>> value, grad = jax.value_and_grad(loss)(w)
-      >>> updates, state = tx.update(
-      ...     grad, tx.init(w), w, value=value, grad=grad, value_fn=loss
-      ... )
-      >>> print(loss(optax.apply_updates(w, updates)) < value)
-      True
-
-    References:
-      Liu and Nocedal, On the limited memory BFGS method for large scale optimization,
-      1989. Nocedal and Wright, Numerical optimization, 2006, algorithm 7.5.
-    """
-    check_count("memory_size", memory_size, minimum=1)
-    if learning_rate is None:
-        rate: optax.GradientTransformation = optax.scale(-1.0)
-    else:
-        check_nonnegative("learning_rate", learning_rate)
-        rate = scale_by_learning_rate(learning_rate)
-    chained = optax.with_extra_args_support(
-        optax.chain(
-            optax.scale_by_lbfgs(memory_size, scale_init_precond),
-            rate,
-            optax.identity() if linesearch is None else linesearch,
-        )
-    )
-
-    def init_fn(params: PyTree) -> LBFGSState:
-        return LBFGSState(jnp.zeros((), jnp.int32), {}, chained.init(params))
-
-    def update_fn(
-        updates: PyTree, state: LBFGSState, params: PyTree | None = None, **given: Any
-    ) -> tuple[PyTree, LBFGSState]:
-        step, inner = chained.update(updates, state.inner_state, params, **given)
-        return step, LBFGSState(optax.safe_increment(state.count), {}, inner)
-
-    return in_one_dtype(
-        "lbfgs",
-        optax.GradientTransformationExtraArgs(init_fn, update_fn),
-        needs_value_fn=linesearch is not None,
-    )
-
-
-def _said(search: Any) -> dict[str, PyTree]:
-    if not hasattr(search, "info"):
-        return {}
-    return {
-        "step_size": search.learning_rate,
-        "linesearch_steps": search.info.num_linesearch_steps,
-        "decrease_error": search.info.decrease_error,
-    }

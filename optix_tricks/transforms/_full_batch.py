@@ -128,6 +128,17 @@ def without_rise(step: PyTree, search: Any, value: Array) -> tuple[PyTree, Any, 
     return step, search, refused
 
 
+def search_report(search: Any) -> dict[str, Any]:
+    """What a method reports of its line search, if it has one that tells."""
+    if not hasattr(search, "info"):
+        return {}
+    return {
+        "step_size": search.learning_rate,
+        "linesearch_steps": search.info.num_linesearch_steps,
+        "decrease_error": search.info.decrease_error,
+    }
+
+
 def common_dtype(tree: PyTree) -> Any:
     """The widest dtype in `tree`, at least float32."""
     return wide_dtype(*map(jnp.result_type, jax.tree.leaves(tree)))

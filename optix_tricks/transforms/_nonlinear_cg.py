@@ -63,9 +63,11 @@ def nonlinear_cg(
     With exact searches on a quadratic all are the same, and end in as many steps as there
     are distinct eigenvalues. A direction that is no descent is replaced by :math:`-g_t`.
     The search for :math:`\alpha_t` is Optax's zoom under the strong Wolfe conditions with
-    curvature 0.1. It starts from :math:`\alpha_{t-1} \min(10, g_{t-1}^\top d_{t-1} /
-    g_t^\top d_t)`, the first from a step of length one. If it fails and ends higher, no
-    step is taken and the next direction is :math:`-g_t`.
+    curvature 0.1. A trial at :math:`\alpha_{t-1} \min(10, g_{t-1}^\top d_{t-1} /
+    g_t^\top d_t)`, the first at a step of length one, gives the slope there, and the
+    search starts from where the secant of both slopes is zero: on a quadratic that is the
+    exact minimum, whatever the condition. If the search fails and ends higher, no step is
+    taken and the next direction is :math:`-g_t`.
 
     Helps on full batches when memory is short: two slots, where L-BFGS keeps twenty.
     Hurt by mini-batch noise, which destroys conjugacy and the line search alike. L-BFGS
@@ -80,9 +82,9 @@ def nonlinear_cg(
     Returns:
       An optimiser whose update needs `params`, `value`, `grad` and `value_fn`, as that
       of `optax.lbfgs`; `optax.value_and_grad_from_state` saves one evaluation a step.
-      Three slots with that of the search; one evaluation of value and gradient for each
-      of `linesearch_steps`. Reports them, `step_size`, `beta`, `restarted` and
-      `decrease_error`.
+      Three slots with that of the search; one gradient for the secant, and one evaluation
+      of value and gradient for each of `linesearch_steps`. Reports them, `step_size`,
+      `beta`, `restarted` and `decrease_error`.
 
     Raises:
       ValueError: if `beta` is not one of the four, or an argument of the update is
@@ -112,7 +114,8 @@ def nonlinear_cg(
       Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems,
       1952. Dai and Yuan, A nonlinear conjugate gradient method with a strong global
       convergence property, 1999. Nocedal and Wright, Numerical optimization, 2006,
-      section 5.2.
+      section 5.2. Shewchuk, An introduction to the conjugate gradient method without the
+      agonizing pain, 1994, appendix B5, for the secant.
     """
     if beta not in ("polak_ribiere", "fletcher_reeves", "hestenes_stiefel", "dai_yuan"):
         raise ValueError(
@@ -165,6 +168,8 @@ def nonlinear_cg(
         guess = state.step_size * jnp.minimum(state.slope / slope, 10.0)
         length_one = jnp.where(gg > 0, 1 / jnp.sqrt(gg), 1.0)
         guess = jnp.where(guess > 0, guess, length_one)
+        there = jax.grad(value_fn)(optax.tree.add_scale(params, guess, d))
+        guess = guess * _to_the_zero_of_the_secant(slope, vdot(there, d))
         step, search = linesearch.update(
             optax.tree.scale(guess, d),
             state.linesearch,
@@ -189,3 +194,10 @@ def nonlinear_cg(
     return in_one_dtype(
         "nonlinear_cg", optax.GradientTransformationExtraArgs(init_fn, update_fn)
     )
+
+
+def _to_the_zero_of_the_secant(slope: Array, slope_there: Array) -> Array:
+    """By how much a trial step is to be longer; 1 where the slope does not rise."""
+    rise = slope_there - slope
+    factor = -slope / jnp.where(rise > 0, rise, 1.0)
+    return jnp.where(rise > 0, jnp.clip(factor, 1e-3, 1e3), 1.0)

@@ -88,11 +88,54 @@ def test_with_exact_searches_a_quadratic_ends_in_as_many_steps_as_dimensions(bet
     np.testing.assert_allclose(ws[6], 0, atol=1e-6)
 
 
+def evaluations_until(done, state):
+    """Gradients until the first point of which `done` is true, secants included."""
+    steps = np.argmax(done)
+    assert done[steps]
+    return steps, steps + state.linesearch.info.num_linesearch_steps[:steps].sum()
+
+
+@pytest.mark.parametrize("condition", [1e3, 1e4])
+def test_a_quadratic_takes_the_steps_of_linear_conjugate_gradients(condition):
+    """Whatever the condition, in each dtype: as with exact searches."""
+    A, loss = quadratic(12, condition)
+    start = np.random.default_rng(1).normal(size=12)
+    end = 1e-5 * np.linalg.norm(A @ start)
+    for dtype in ("float64", "float32"):
+        with jax.enable_x64(dtype == "float64"):
+            ws, _, state = descend(ot.nonlinear_cg(), loss, jnp.asarray(start, dtype), 60)
+        left = np.linalg.norm(ws.astype(float) @ A, axis=1)
+        steps, evaluations = evaluations_until(left < end, state)
+        w, matrix, linear = start.astype(dtype), A.astype(dtype), 0
+        r = d = -matrix @ w
+        while np.linalg.norm(A @ w) > end:
+            w = w + r @ d / (d @ matrix @ d) * d
+            last, r = r, -matrix @ w
+            d, linear = r + r @ (r - last) / (last @ last) * d, linear + 1
+        assert steps <= 1.1 * linear + 1
+        assert evaluations <= 2.1 * steps + 2
+    theirs = scipy.optimize.minimize(
+        lambda w: w @ A @ w / 2,
+        start,
+        jac=lambda w: A @ w,
+        method="CG",
+        options={"gtol": end, "norm": 2},
+    )
+    assert 3 * evaluations < theirs.nfev  # in float32, theirs in float64
+
+
 def test_it_ends_where_scipy_does():
     with jax.enable_x64(True):
         loss, minimum = logistic_regression()
-        ws, _, _ = descend(ot.nonlinear_cg(), loss, jnp.zeros(5), 200)
+        ws, _, state = descend(ot.nonlinear_cg(), loss, jnp.zeros(5), 200)
         np.testing.assert_allclose(ws[-1], minimum, atol=1e-6)
+        gradient = jax.jit(jax.grad(loss))
+        theirs = scipy.optimize.minimize(
+            jax.jit(loss), np.zeros(5), jac=gradient, method="CG", options={"gtol": 1e-6}
+        )
+        left = jnp.abs(jax.vmap(gradient)(ws)).max(axis=1)
+    _, evaluations = evaluations_until(np.asarray(left) < 1e-6, state)
+    assert evaluations <= 2 * theirs.nfev
 
 
 def test_rosenbrock_takes_no_more_evaluations_than_scipys():
@@ -107,7 +150,7 @@ def test_rosenbrock_takes_no_more_evaluations_than_scipys():
         options={"gtol": 1e-7},
     )
     needed = np.argmax(values < max(theirs.fun, 1e-14))
-    evaluations = state.linesearch.info.num_linesearch_steps[:needed].sum()
+    evaluations = needed + state.linesearch.info.num_linesearch_steps[:needed].sum()
     assert 0 < needed <= theirs.nit
     assert evaluations <= 1.5 * theirs.nfev
 
