@@ -11,10 +11,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 Scalar = int | float | Array
 ScalarOrSchedule = Scalar | Callable[[Any], Any]
+
+
+def as_key(key: Array | int) -> Array:
+    """Take a seed for the key that `jax.random.key` makes of it.
+
+    >>> as_key(3) == jax.random.key(3)
+    Array(True, dtype=bool)
+    """
+    return jax.random.key(key) if isinstance(key, int | np.integer) else key
 
 
 def as_scalar(value: Any) -> Array:

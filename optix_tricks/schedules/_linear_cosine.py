@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_nonnegative, check_number
+from optix_tricks._hyperparams import as_key
 from optix_tricks.schedules._progress import as_count, as_value, progress, within
 
 
@@ -66,7 +67,7 @@ def noisy_linear_cosine_decay(
     init_value: ArrayLike,
     decay_steps: int,
     *,
-    key: Array,
+    key: Array | int,
     initial_variance: ArrayLike = 1.0,
     variance_decay: ArrayLike = 0.55,
     num_periods: ArrayLike = 0.5,
@@ -87,7 +88,7 @@ def noisy_linear_cosine_decay(
     Args:
         init_value: I.
         decay_steps: T, at least 1.
-        key: the key of the noise.
+        key: a JAX key or a seed, of the noise.
         initial_variance: V.
         variance_decay: d, the power by which the variance falls.
         num_periods: n, the periods of the cosine over T steps.
@@ -113,6 +114,7 @@ def noisy_linear_cosine_decay(
     _check(init_value, decay_steps, num_periods, alpha, beta)
     check_nonnegative("initial_variance", initial_variance)
     check_nonnegative("variance_decay", variance_decay)
+    key = as_key(key)
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
         _, left = progress(count, 0, decay_steps)

@@ -10,7 +10,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_nonnegative, check_positive
-from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
+from optix_tricks._hyperparams import (
+    ScalarOrSchedule,
+    as_key,
+    current_values,
+    first_values,
+)
 from optix_tricks._tree import PyTree, check_floating, global_norm
 from optix_tricks.transforms._full_batch import (
     cast,
@@ -46,7 +51,7 @@ class EscapeSaddleState(NamedTuple):
 
 def escape_saddle(
     inner: optax.GradientTransformation,
-    key: Array,
+    key: Array | int,
     *,
     gradient_tolerance: ScalarOrSchedule = 1e-3,
     curvature_tolerance: ScalarOrSchedule = 1e-3,
@@ -84,7 +89,7 @@ def escape_saddle(
 
     Args:
       inner: the optimiser; it gets all extra arguments.
-      key: of the random start; that of step :math:`t` is folded in.
+      key: a JAX key or a seed, of the random start; that of step :math:`t` is folded in.
       gradient_tolerance: :math:`\epsilon_g` >= 0, below which the Hessian is looked at;
         0 does so at exact stationary points alone.
       curvature_tolerance: :math:`\epsilon_H` >= 0.
@@ -132,6 +137,7 @@ def escape_saddle(
     check_positive("radius", radius)
     check_count("lanczos_steps", lanczos_steps, minimum=1)
     check_count("max_backtracking_steps", max_backtracking_steps, minimum=1)
+    key = as_key(key)
     given = {
         "gradient_tolerance": gradient_tolerance,
         "curvature_tolerance": curvature_tolerance,

@@ -1,6 +1,5 @@
 """Gradient noise: normal numbers whose variance falls with the steps."""
 
-import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_nonnegative
-from optix_tricks._hyperparams import ScalarOrSchedule
+from optix_tricks._hyperparams import ScalarOrSchedule, as_key
 from optix_tricks._leafwise import leafwise
 from optix_tricks._paths import path_numbers
 from optix_tricks._tree import Mask
@@ -71,7 +70,7 @@ def add_noise(
     """
     check_nonnegative("eta", eta)
     check_nonnegative("gamma", gamma)
-    key = jax.random.key(key) if isinstance(key, numbers.Integral) else key
+    key = as_key(key)
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         # The step in two parts: a rule's scalars are floats, which count to 2^24 only.

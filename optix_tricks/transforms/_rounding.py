@@ -8,6 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
+from optix_tricks._hyperparams import as_key
 from optix_tricks._leafwise import look_at
 from optix_tricks._paths import path_numbers
 from optix_tricks._tree import Mask, PyTree, is_inexact, widen
@@ -23,7 +24,7 @@ class RoundStochasticallyState(NamedTuple):
 
 
 def round_stochastically(
-    key: Array, *, mask: Mask | None = None
+    key: Array | int, *, mask: Mask | None = None
 ) -> optax.GradientTransformationExtraArgs:
     r"""Round the sum of parameter and update up or down by chance; the last link.
 
@@ -55,7 +56,7 @@ def round_stochastically(
     or more, float32 may miss the neighbour by :math:`2^{-24} |w|`.
 
     Args:
-      key: of `jax.random.key`. The bits of a step come from the key, the step and the
+      key: a JAX key or a seed. The bits of a step come from the key, the step and the
         parameter's path: a restored state goes on as the run that was interrupted would
         have, and so does a packed one.
       mask: which leaves are rounded by chance; the others take their updates.
@@ -83,6 +84,7 @@ def round_stochastically(
       precision, 2015, section 3.
       Zamirai, Zhang, Aberger and De Sa, Revisiting bfloat16 training, 2020.
     """
+    key = as_key(key)
 
     def init(params: PyTree) -> RoundStochasticallyState:
         look_at(params, mask)

@@ -120,7 +120,7 @@ def noisy_linear_cosine_decay(
     alpha: ArrayLike = 0.0,
     beta: ArrayLike = 0.001,
     *,
-    key: Array,
+    key: Array | int,
 ) -> optax.Schedule:
     """Fall along a line with noise, times a cosine.
 
@@ -135,7 +135,7 @@ def noisy_linear_cosine_decay(
         num_periods: n.
         alpha: α.
         beta: β.
-        key: of the noise, which TensorFlow draws from its own generator.
+        key: a JAX key or a seed, of the noise; TensorFlow draws from its own generator.
 
     Returns:
         A function from the step count t to the value, of the count's shape.
