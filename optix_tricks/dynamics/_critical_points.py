@@ -70,8 +70,9 @@ def classify_critical_point(
     params: PyTree,
     *,
     key: Array,
-    gradient_tolerance: float = 1e-3,
-    curvature_tolerance: float = 1e-3,
+    gradient_tolerance: float = 1e-4,
+    curvature_tolerance: float = 1e-4,
+    absolute: bool = False,
     num_matvecs: int = 40,
     failure_probability: float = 1e-3,
     batches: Iterable[PyTree] | None = None,
@@ -82,6 +83,10 @@ def classify_critical_point(
         saddle        v'Hv < -ε_H for some v and u'Hu > ε_H for some u
         minimum       every λ > ε_H              maximum    every λ < -ε_H
         flat          every |λ| <= ε_H           undecided  all else
+
+    with ε_g and ε_H in multiples of max |λ|, so that the loss in another unit, and a
+    loss of 1e-5 times another, have the same verdict. ε_g is then the distance to a
+    stationary point in weights that is taken for none.
 
     A saddle is proven by two directions. That no eigenvalue lies beyond those that
     Lanczos found cannot be: values lie inside the spectrum. But for a random start it is
@@ -109,8 +114,9 @@ def classify_critical_point(
         loss: `loss(params)`, or `loss(params, batch)` where batches are given: a scalar.
         params: where, any tree of floating-point arrays.
         key: of the random start.
-        gradient_tolerance: ε_g >= 0, absolute, as of `escape_saddle`.
-        curvature_tolerance: ε_H >= 0, absolute; rounding of 32 ε max |λ| comes on top.
+        gradient_tolerance: ε_g >= 0, in max |λ| times a weight's unit.
+        curvature_tolerance: ε_H >= 0, in max |λ|; rounding of 32 ε max |λ| comes on top.
+        absolute: take both in the loss's own units instead, as those of `escape_saddle`.
         num_matvecs: the dimension of Lanczos' basis; twice as many bring the bounds up
             to four times as near.
         failure_probability: of each bound.
@@ -152,6 +158,11 @@ def classify_critical_point(
     ritz, coordinates = krylov.eigh()
     low, high = spectrum_bounds(krylov, failure_probability=failure_probability)
     slope = global_norm(full_gradient(loss, params, batches))
+    sharpest = jnp.max(jnp.abs(ritz))
+    near, level = (
+        tolerance * (1.0 if absolute else sharpest)
+        for tolerance in (gradient_tolerance, curvature_tolerance)
+    )
 
     def ritz_vectors(which: Array) -> Float[Array, "k n"]:
         return dot(coordinates[:, which].T, krylov.basis)
@@ -161,13 +172,11 @@ def classify_critical_point(
         return ways_down_and_up(
             lambda v: line(unravel(v)),
             ritz_vectors(jnp.argsort(jnp.abs(ritz))[:_PROBES]),
-            gradient_tolerance=gradient_tolerance,
-            curvature_tolerance=curvature_tolerance,
+            gradient_tolerance=near,
+            curvature_tolerance=level,
         )
 
-    judge = partial(
-        _judge, slope, ritz, low, high, gradient_tolerance, curvature_tolerance
-    )
+    judge = partial(_judge, slope, ritz, low, high, near, level)
     verdict = judge(*_NO_WAYS)
     open_ = (verdict == _PLACES["flat"]) | (verdict == _PLACES["undecided"])
     verdict = judge(*_if(open_, probe))
@@ -178,14 +187,14 @@ def classify_critical_point(
     return CriticalPoint(
         verdict=verdict,
         gradient_norm=slope,
-        distance=slope / jnp.maximum(jnp.max(jnp.abs(ritz)), jnp.finfo(dtype).tiny),
+        distance=slope / jnp.maximum(sharpest, jnp.finfo(dtype).tiny),
         lambda_min=lambda_min,
         lambda_max=lambda_max,
         residual_min=residual_min,
         residual_max=residual_max,
         bound_min=low,
         bound_max=high,
-        negative_count=jnp.sum(_below(ritz, curvature_tolerance), dtype=jnp.int32),
+        negative_count=jnp.sum(_below(ritz, level), dtype=jnp.int32),
         exact=jnp.asarray(len(ritz) == n),
         degenerate=open_ & (verdict == _PLACES["saddle"]),
     )

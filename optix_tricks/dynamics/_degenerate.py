@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from optix_tricks.dynamics._taylor import TaylorModel
 from optix_tricks.transforms._lanczos import for_each
@@ -16,8 +16,8 @@ def ways_down_and_up(
     line: Callable[[Array], TaylorModel],
     directions: Float[Array, "k n"],
     *,
-    gradient_tolerance: float,
-    curvature_tolerance: float,
+    gradient_tolerance: ArrayLike,
+    curvature_tolerance: ArrayLike,
 ) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Ask lines without curvature whether the loss falls, and whether it rises.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from optix_tricks._paths import named_leaves
 from optix_tricks.dynamics._autocorrelation import standard_error_of_mean
@@ -107,6 +107,9 @@ def weight_norm_record(
     )
 
 
+MOST_PULL = 0.1  # moves the law's relative update by 5 %
+
+
 class EquilibriumComparison(NamedTuple):
     """Root mean squares of η|g|/|w| over a stretch of a run, by layer."""
 
@@ -117,6 +120,8 @@ class EquilibriumComparison(NamedTuple):
     standard_error: Float[Array, " layers"]  # of measured / corrected
     autocorrelation: Float[Array, " layers"]  # S
     drift: Float[Array, " layers"]  # δ, relative change of |w|² per step
+    pull: Float[Array, " layers"]  # g·w / (λ|w|²), along the weights; 0 if invariant
+    invariant: Bool[Array, " layers"]  # |pull| <= 0.1; the law is not about the others
 
 
 def compare_equilibrium(
@@ -126,12 +131,14 @@ def compare_equilibrium(
 
         measured² = Σ η²|g|² / Σ|w|²,    in the predictions ηλ → λ Σ η|w|² / Σ|w|²
         S = ρ Σ η² g_t·v_{t-1} / Σ η²|g|²,    δ = (last |w|² - first) / Σ|w|² per step
+        pull = Σ η g·w / (λ Σ η|w|²)
 
     with the sums over the samples of steps in [start, stop). Weighted in this way the
     balance of norms holds for schedules, too, as long as they are slow against
     1/(1-ρ) steps. The standard error is that of the sums over the sampled batches; where
-    measured / corrected is off 1 by more than a few of them and g·w = 0, the kind, the
-    rate or the decay is another than was said.
+    measured / corrected is off 1 by more than a few of them in an `invariant` layer, the
+    kind, the rate or the decay is another than was said. In the others the gradient pulls
+    along the weights as decay does, and all predictions are beside the point.
 
     Helps to answer whether a layer obeys weight decay's law, and if not why: not there
     yet (`drift`), correlated gradients (`autocorrelation`), or not scale-invariant. Does
@@ -157,8 +164,8 @@ def compare_equilibrium(
         >>> sample = weight_norms(w, g, updates={"conv": 0 * g["conv"]}, **options)
         >>> record = weight_norm_record([sample] * 40, steps=range(40), **options)
         >>> found = compare_equilibrium("sgd", record)
-        >>> print(f"{found.measured[0]:.4f} {found.predicted[0]:.4f}")
-        0.1410 0.1411
+        >>> print(f"{found.measured[0]:.4f} {found.predicted[0]:.4f}", found.invariant)
+        0.1410 0.1411 [ True]
 
     Source: "How to Train Your ResNet 6: Weight Decay", Page, 2019, equations 3 to 9.
     """
@@ -199,6 +206,9 @@ def compare_equilibrium(
     by_gradient = eta**2 * (g_square + 2 * r * (r if kind == "nesterov" else 1) * product)
     error = standard_error_of_mean(jnp.asarray(by_gradient / by_gradient.mean(0))) / 2
     measured = jnp.asarray(np.sqrt((eta**2 * g_square).mean(0) / weights))
+    cosine = np.nan_to_num(np.asarray(record.weight_cosine, float)[taken])  # NaN at 0
+    along = (eta * cosine * np.sqrt(g_square * square)).mean(0)
+    pull = along / (float(record.weight_decay) * rate * weights)
     return EquilibriumComparison(
         record.layers,
         measured,
@@ -207,4 +217,6 @@ def compare_equilibrium(
         measured / corrected * error,
         jnp.asarray(s),
         jnp.asarray(drift),
+        jnp.asarray(pull),
+        jnp.asarray(np.abs(pull) <= MOST_PULL),
     )

@@ -69,7 +69,9 @@ def test_the_corrected_prediction_explains_what_the_plain_one_does_not(record):
     off = np.abs(ratio - 1) / found.standard_error
     assert np.all(off[jnp.array([0, 2])] < 4)
     assert off[1] > 10  # not scale-invariant, and said to be off
-    assert abs(np.mean(record.weight_cosine[400:, 1])) > 0.05
+    assert found.invariant.tolist() == [True, False, True]
+    assert found.pull[1] == pytest.approx(0.1 / 2e-3, rel=0.1)  # of 0.1 w, beside λ w
+    assert np.all(np.abs(found.pull[jnp.array([0, 2])]) < 1e-2)
     # R_1 = θ/(1+θ²), and S = ρ R_1.
     assert found.autocorrelation[0] == pytest.approx(0.8 * -0.4, abs=0.01)
     plain = np.sqrt(2 * 0.2 * 2e-3 * 0.2)

@@ -125,7 +125,7 @@ def _compared(
     columns = {
         name: np.asarray(x, float).tolist()
         for name, x in found._asdict().items()
-        if name != "layers"
+        if name not in ("layers", "invariant")  # by `scale_invariance` instead
     }
     taken = (record.step >= stretch[0]) & (record.step < stretch[1])
     cosine = np.abs(record.weight_cosine[taken]).mean(0)
