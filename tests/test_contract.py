@@ -185,7 +185,10 @@ def test_float64_is_computed_in_float64(case: Case):
         narrow, _ = run(case.build())
         leaves = jax.tree.leaves(wide)
         assert {x.dtype for x in leaves} == {jnp.dtype("float64")}
-        chex.assert_trees_all_close(cast(wide, "float32"), narrow, **ROUNDING)
+        # A secant's step divides by a difference of slopes, here a sixtieth of them.
+        times = 10 if case.name == "nonlinear_cg" else 1
+        tolerance = {name: times * x for name, x in ROUNDING.items()}
+        chex.assert_trees_all_close(cast(wide, "float32"), narrow, **tolerance)
 
 
 @every

@@ -18,7 +18,7 @@ LEVELS = {
     "_hyperparams": 0,
     "_paths": 0,
     "_masks": 1,
-    "_storage": 1,
+    "_storage": 2,
     "_tree": 1,
     "_packed": 2,
     "_slots": 3,
