@@ -6,25 +6,32 @@ tracer is taken as given at each update, so that `inject_hyperparams` and `vmap`
 A schedule is read at the count of the steps done before this one.
 """
 
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 Scalar = int | float | Array
 ScalarOrSchedule = Scalar | Callable[[Any], Any]
 
 
-def as_key(key: Array | int) -> Array:
-    """Take a seed for the key that `jax.random.key` makes of it.
+def as_key(key: Any) -> Array:
+    """Give a JAX key as it is, of a seed the key.
 
-    >>> as_key(3) == jax.random.key(3)
-    Array(True, dtype=bool)
+    >>> print(as_key(7) == jax.random.key(7))
+    True
+    >>> as_key(0.5)
+    Traceback (most recent call last):
+    TypeError: key must be a JAX key or a seed, a whole number, got 0.5.
     """
-    return jax.random.key(key) if isinstance(key, int | np.integer) else key
+    if isinstance(key, jax.Array):
+        return key
+    if not isinstance(key, numbers.Integral) or isinstance(key, bool):
+        raise TypeError(f"key must be a JAX key or a seed, a whole number, got {key!r}.")
+    return jax.random.key(int(key))
 
 
 def as_scalar(value: Any) -> Array:

@@ -132,10 +132,3 @@ def test_bad_arguments_raise():
     for name in ("initial_variance", "variance_decay"):
         with pytest.raises(ValueError, match=f"{name} must be zero or positive"):
             noisy_linear_cosine_decay(1.0, 10, key=KEY, **{name: -1.0})
-
-
-def test_a_seed_is_a_key():
-    by_seed, by_key = (
-        noisy_linear_cosine_decay(0.5, 20, key=key)(jnp.arange(5)) for key in (7, KEY)
-    )
-    np.testing.assert_array_equal(by_seed, by_key)

@@ -9,6 +9,8 @@ import pytest
 from reference import updates_of
 
 import optix_tricks as ot
+from optix_tricks.compat import tf1
+from optix_tricks.schedules import noisy_linear_cosine_decay
 
 SIZE = 40_000
 
@@ -58,11 +60,30 @@ def test_the_gradient_is_its_mean():
     np.testing.assert_allclose(difference, grads, atol=1e-6)
 
 
-def test_a_seed_is_a_key():
-    zeros = jnp.zeros(7)
-    by_seed = at_step(ot.add_noise(1.0, 0.5, key=5), 0, zeros)
-    by_key = at_step(ot.add_noise(1.0, 0.5, key=jax.random.key(5)), 0, zeros)
-    chex.assert_trees_all_equal(by_seed, by_key)
+def test_a_seed_is_a_key_wherever_one_is_given_at_construction():
+    def bowl(w):
+        return jnp.sum(w**2) - 2 * w[0] ** 2
+
+    def moved(tx):
+        w = jnp.zeros(3, jnp.bfloat16)
+        known = {"value": jnp.zeros(()), "grad": w, "value_fn": bowl}
+        return tx.update(w + jnp.bfloat16(0.001), tx.init(w), w + 1, **known)[0]
+
+    def escaped(tx):
+        w = jnp.zeros(3)
+        return tx.update(w, tx.init(w), w, value=bowl(w), grad=w, value_fn=bowl)[0]
+
+    makers = [
+        lambda key: moved(ot.add_noise(1.0, 0.5, key=key)),
+        lambda key: moved(ot.round_stochastically(key)),
+        lambda key: escaped(ot.escape_saddle(ot.sgd(0.1), key)),
+        lambda key: noisy_linear_cosine_decay(1.0, 9, key=key)(3),
+        lambda key: tf1.noisy_linear_cosine_decay(1.0, 9, key=key)(3),
+    ]
+    for make in makers:
+        by_seed = jnp.ravel(make(5))
+        assert (by_seed == jnp.ravel(make(jax.random.key(5)))).all()
+        assert (by_seed != jnp.ravel(make(6))).any()
 
 
 def test_a_state_that_holds_no_key_goes_on_with_the_same_noise():

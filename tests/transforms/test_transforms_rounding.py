@@ -199,8 +199,3 @@ def test_parameters_are_needed():
     tx = ot.round_stochastically(KEY)
     with pytest.raises(ValueError, match="params must be given to round_stochastically"):
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
-
-
-def test_a_seed_is_a_key():
-    w, u = jnp.ones(40, jnp.bfloat16), jnp.full(40, 1e-3, jnp.float32)
-    chex.assert_trees_all_equal(rounded(w, u, 5), rounded(w, u, jax.random.key(5)))
