@@ -12,6 +12,7 @@ import optax
 import pytest
 from cases import CASES
 from flax import nnx
+from nnx_trees import Node
 
 import optix_tricks as ot
 from optix_tricks.dynamics import observe_weight_norms
@@ -54,20 +55,6 @@ VARIANTS = {
     ),
     "observed": observe_weight_norms(ot.sgd(0.1), learning_rate=0.1, every=2),
 }
-
-
-class Node(nnx.Module):
-    """A module from a dict of arrays."""
-
-    def __init__(self, tree):
-        for name, x in tree.items():
-            is_list = isinstance(x, dict) and 0 in x
-            made = nnx.List(map(Node, x.values())) if is_list else boxed(x)
-            setattr(self, str(name), made)
-
-
-def boxed(x):
-    return Node(x) if isinstance(x, dict) else nnx.Param(jnp.asarray(x))
 
 
 def train(tx, params):

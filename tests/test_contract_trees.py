@@ -13,6 +13,7 @@ import optax
 import pytest
 from flax import nnx
 from flax.traverse_util import flatten_dict
+from nnx_trees import Node
 
 import optix_tricks as ot
 from optix_tricks._paths import named_leaves, unbox
@@ -38,20 +39,6 @@ PLAIN = {
 }
 NAMED = PLAIN | {"blocks": {"0": PLAIN["blocks"][0]}}
 DECAYED = {"attention/value/kernel", "blocks/0/kernel", "head/kernel"}
-
-
-class Node(nnx.Module):
-    """A module from a dict of arrays."""
-
-    def __init__(self, tree):
-        for name, x in tree.items():
-            is_list = isinstance(x, dict) and 0 in x
-            made = nnx.List(map(Node, x.values())) if is_list else boxed(x)
-            setattr(self, str(name), made)
-
-
-def boxed(x):
-    return Node(x) if isinstance(x, dict) else nnx.Param(x)
 
 
 def nodes(tree, make):
