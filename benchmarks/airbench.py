@@ -26,12 +26,18 @@ from benchmarks import cifar10
 from benchmarks.timing import compare, interleave, save
 from optix_tricks.initializers import patch_whitening
 from optix_tricks.recipes import RECIPES
-from optix_tricks.training.compiling import jit
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_orders, make_epoch, steps_per_epoch
-from optix_tricks.training.loop import Job
-from optix_tricks.training.state import TrainState, create_state, normalize
-from optix_tricks.training.step import Batch
+from optix_tricks.training import (
+    Batch,
+    Dataset,
+    Job,
+    TrainState,
+    create_state,
+    epoch_orders,
+    jit,
+    make_epoch,
+    normalize,
+    steps_per_epoch,
+)
 
 TEST_BATCH = 2000
 

@@ -26,7 +26,7 @@ from optix_tricks.dynamics import (
     gradient_noise_scale,
     noise_scale_from_norms,
 )
-from optix_tricks.training.data import load_dataset
+from optix_tricks.training import load_dataset
 
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 RATES = 0.02 * 2 ** (np.arange(17) / 2)  # 0.02 ... 5.1

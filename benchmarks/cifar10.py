@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optix_tricks.training.dataset import Dataset, load_arrays
-from optix_tricks.training.generated import generate
+from optix_tricks.training import Dataset, generate, load_arrays
 
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 
@@ -20,7 +19,7 @@ def load(where: str | None) -> Dataset:
         "generated" for images that are not CIFAR-10; None for TFDS.
     """
     if where is None:
-        from optix_tricks.training.data import load_dataset
+        from optix_tricks.training import load_dataset
 
         return load_dataset("cifar10")
     if where == "generated":

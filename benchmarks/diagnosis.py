@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.timing import save
 from optix_tricks.dynamics import History, diagnose
-from optix_tricks.dynamics._history import cut
+from optix_tricks.dynamics.diagnosis._history import cut
 from optix_tricks.reports import plot_confusion
 from tests.dynamics import failures, healthy, held_out
 

@@ -23,8 +23,7 @@ import optax
 from benchmarks.networks import Network, mlp, resnet9
 from benchmarks.timing import compare, interleave, save
 from optix_tricks import dynamics
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch
+from optix_tricks.training import Batch, create_state
 
 WINDOW = 16
 NEVER = 1 << 30

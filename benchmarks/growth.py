@@ -29,11 +29,16 @@ from benchmarks.exponents import above_floor, fit_power_law
 from benchmarks.optimizer_step import transformed, update_and_apply
 from benchmarks.timing import interleave, save
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.compiling import jit
-from optix_tricks.training.epoch import epoch_order, make_epoch
-from optix_tricks.training.resnet import ResNet18
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    ResNet18,
+    create_state,
+    epoch_order,
+    functional,
+    jit,
+    make_epoch,
+    make_train_step,
+)
 
 Calls = dict[str, Callable[[], Any]]  # of each curve, at one size
 Times = dict[str, list[float]]

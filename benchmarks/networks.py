@@ -9,11 +9,7 @@ from flax import nnx
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
 from optix_tricks.recipes import cifar10_resnet9
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.loop import Job
-from optix_tricks.training.resnet import ResNet9
-from optix_tricks.training.state import functional
-from optix_tricks.training.step import Batch
+from optix_tricks.training import Batch, Dataset, Job, ResNet9, functional
 
 
 class Network(NamedTuple):

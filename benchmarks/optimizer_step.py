@@ -35,7 +35,7 @@ from flax import nnx
 import optix_tricks as ot
 from benchmarks.processes import Candidate, take_turns
 from benchmarks.timing import compare, copy_bandwidth, save
-from optix_tricks.training.resnet import ResNet50
+from optix_tricks.training import ResNet50
 
 RATE, DECAY, CLIP = 1e-3, 1e-4, 1.0
 

@@ -38,11 +38,17 @@ from benchmarks.flops import PEAKS, training_flops
 from benchmarks.timing import compare, interleave, save
 from optix_tricks.layers import BatchNorm
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.compiling import jit
-from optix_tricks.training.precision import policy
-from optix_tricks.training.resnet import ResNet50
-from optix_tricks.training.state import TrainState, create_state, functional, normalize
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    ResNet50,
+    TrainState,
+    create_state,
+    functional,
+    jit,
+    make_train_step,
+    normalize,
+    policy,
+)
 
 CLASSES = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -23,14 +23,15 @@ import optix_tricks as ot
 from benchmarks.timing import save
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.schedules import linear_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset, load_dataset
-from optix_tricks.training.epoch import (
+from optix_tricks.training import (
+    Batch,
+    Dataset,
+    create_state,
     epoch_order,
+    load_dataset,
     make_epoch,
     steps_per_epoch,
 )
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch
 
 DTYPES = ("float32", "bfloat16", "int8")
 

@@ -27,12 +27,18 @@ import PIL.Image
 from benchmarks.networks import resnet9
 from benchmarks.timing import save
 from optix_tricks.augment import random_crop, random_flip
-from optix_tricks.training.epoch import run_steps
-from optix_tricks.training.host_batches import ArraySource, Source
-from optix_tricks.training.host_crop import RandomResizedCrop
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch, compile_step, make_train_step
-from optix_tricks.training.streaming import Stream, stream_epoch
+from optix_tricks.training import (
+    ArraySource,
+    Batch,
+    RandomResizedCrop,
+    Source,
+    Stream,
+    compile_step,
+    create_state,
+    make_train_step,
+    stream_epoch,
+)
+from optix_tricks.training._epoch import run_steps
 
 Ways = dict[str, dict[str, int]]
 THREADS: Ways = {"one thread": {"threads": 0}, "2 threads": {"threads": 2}}

@@ -26,11 +26,16 @@ import optix_tricks as ot
 from benchmarks.timing import compare, save
 from optix_tricks.losses import cross_entropy
 from optix_tricks.recipes import digits
-from optix_tricks.training.dataset import load_digits
-from optix_tricks.training.loop import Job
-from optix_tricks.training.state import create_state, functional, normalize
-from optix_tricks.training.step import Batch
-from optix_tricks.training.sweep import Seen, sweep
+from optix_tricks.training import (
+    Batch,
+    Job,
+    create_state,
+    functional,
+    load_digits,
+    normalize,
+    sweep,
+)
+from optix_tricks.training._sweep import Seen
 
 DIGITS = load_digits()
 BASE = "loop"

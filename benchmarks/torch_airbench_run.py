@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.torch_airbench import network
-from optix_tricks.training.dataset import Dataset
+from optix_tricks.training import Dataset
 
 SYNC_PERIOD = 5
 TEST_BATCH = 2000

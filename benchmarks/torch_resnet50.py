@@ -1,7 +1,7 @@
 """The peer of `resnet50`: its network and its training step in PyTorch.
 
 As PyTorch is fastest: channels last, autocast, `torch.compile`, and the optimiser as one
-fused kernel. Parameters have the names of `optix_tricks.training.resnet`'s.
+fused kernel. Parameters have the names of `optix_tricks.training._resnet`'s.
 """
 
 import time

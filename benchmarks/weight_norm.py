@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import save
-from optix_tricks.studies.weight_norm import PARTS
+from optix_tricks.studies._weight_norm import PARTS
 
 
 def read(paths: list[Path]) -> list[dict[str, Any]]:

@@ -10,9 +10,15 @@ from flax import nnx
 
 from benchmarks import flops, resnet50
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.resnet import ResNet50, count_parameters
-from optix_tricks.training.state import create_state, functional, normalize
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    ResNet50,
+    count_parameters,
+    create_state,
+    functional,
+    make_train_step,
+    normalize,
+)
 
 torch = pytest.importorskip("torch")
 torch_resnet50 = importlib.import_module("benchmarks.torch_resnet50")

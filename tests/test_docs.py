@@ -15,7 +15,10 @@ from optix_tricks import (
     initializers,
     layers,
     losses,
+    reports,
     schedules,
+    studies,
+    training,
     transforms,
 )
 from optix_tricks.compat import tf1
@@ -54,9 +57,11 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
 SHELF = [losses, augment, layers, initializers]
 
 
-@pytest.mark.parametrize(
-    "room", [optix_tricks, schedules, *SHELF, dynamics, torch_names, tf1]
-)
+ROOMS = [optix_tricks, schedules, *SHELF, dynamics, torch_names, tf1]
+ROOMS += [training, reports, studies]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
 def test_every_public_name_is_in_the_reference(room):
     pages = "".join(p.read_text() for p in (ROOT / "docs" / "api").glob("*.md"))
     for name in room.__all__:

@@ -1,6 +1,7 @@
 """Rules of the house, checked by reading the code."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,19 @@ def test_files_are_short_and_no_grab_bags(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_is_private_and_its_room_exports_the_names(path):
+    """A recipe alone is a module that one names; of all else one names what it holds."""
+    assert path.stem.startswith("_") or room(path) == "recipes"
+    here = path.relative_to(ROOT).parts[0]
+    for name in imports(path):
+        package, _, imported = name.rpartition(".")
+        room_of_it, _, module = package.rpartition("._")
+        if module and "." in room_of_it and room_of_it.split(".")[1] != here:
+            exported = importlib.import_module(room_of_it).__dict__
+            assert imported not in exported.get("__all__", ()), f"{name}: skip _{module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_below_the_loop_prints_or_configures_jax(path):
     if room(path) in ("cli", "reports"):
         return
@@ -121,8 +135,7 @@ def test_training_from_arrays_needs_neither_tfds_nor_scikit_learn():
         "import sys\n"
         "for name in ('tensorflow_datasets', 'grain', 'sklearn', 'array_record'):\n"
         "    sys.modules[name] = None\n"
-        "import optix_tricks.training.loop, optix_tricks.training.data\n"
-        "import optix_tricks.recipes\n"
+        "import optix_tricks.training, optix_tricks.recipes\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -86,7 +86,7 @@ class CurvatureOptions:
 
 def _run(arguments: list[str]) -> None:
     """Say why a run is stuck, or that it is not."""
-    from optix_tricks.studies.stuck import diagnose_run
+    from optix_tricks.studies import diagnose_run
 
     options = _parsed(ProbeOptions, "run", _run.__doc__, arguments)
     with _progress("probe", visible=options.probe) as on_step:
@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> None:
 
 def _curvature(arguments: list[str]) -> None:
     """Measure the curvature where a run stands: minimum, saddle, how sharp."""
-    from optix_tricks.studies.curvature import measure_curvature
+    from optix_tricks.studies import measure_curvature
 
     options = _parsed(CurvatureOptions, "curvature", _curvature.__doc__, arguments)
     with _progress("passes over the images") as on_step:
@@ -127,9 +127,9 @@ def _bars(console: Console) -> Progress:
 
 
 def _weight_norm(arguments: list[str]) -> None:
-    from optix_tricks.studies.weight_norm import PARTS, Config, check_config, run_study
-    from optix_tricks.training.data import load_dataset
-    from optix_tricks.training.run_directory import RunDirectory, RunError
+    from optix_tricks.studies import run_study
+    from optix_tricks.studies._weight_norm import PARTS, Config, check_config
+    from optix_tricks.training import RunDirectory, RunError, load_dataset
 
     config, options, directory = _opened(arguments, Config, RunDirectory, RunError)
     unknown = [part for part in options.parts if part not in PARTS]

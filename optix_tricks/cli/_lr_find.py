@@ -34,12 +34,9 @@ class RangeOptions(RunOptions):
 
 def lr_find(arguments: list[str]) -> None:
     """Run a range test on a recipe, and print what it suggests."""
-    from optix_tricks.studies.learning_rate import (
-        find_learning_rate,
-        write_learning_rate_study,
-    )
-    from optix_tricks.training.data import load_dataset
-    from optix_tricks.training.run_directory import RunDirectory, check_new
+    from optix_tricks.studies import find_learning_rate, write_learning_rate_study
+    from optix_tricks.training import RunDirectory, load_dataset
+    from optix_tricks.training._run_directory import check_new
 
     name, recipe, flags = recipe_of("lr-find", arguments)
     config, options = parse("lr-find", name, recipe, flags, RangeOptions)

@@ -15,7 +15,7 @@ from optix_tricks.cli._options import UsageError, new_path, parse, recipe_of
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
     from optix_tricks.recipes import reconfigure
-    from optix_tricks.training.run_directory import RunDirectory
+    from optix_tricks.training import RunDirectory
 
     if "--resume" in arguments:
         path, wanted = _resumed(arguments)
@@ -52,8 +52,7 @@ def _run(
     recipe: ModuleType, config: Any, directory: Callable[[], Any], *, resume: bool
 ) -> None:
     from optix_tricks.reports import write_report
-    from optix_tricks.training.data import load_dataset
-    from optix_tricks.training.loop import train
+    from optix_tricks.training import load_dataset, train
 
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     try:

@@ -18,74 +18,73 @@ why a run is stuck         diagnose, read_history
 =========================  ==================================================
 """
 
-from optix_tricks.dynamics._autocorrelation import (
-    Autocorrelation,
-    gradient_autocorrelation,
-)
-from optix_tricks.dynamics._batch_trade import BatchTrade, batch_trade
-from optix_tricks.dynamics._blocks import BlockCurvature, block_curvature
-from optix_tricks.dynamics._condition import ConditionNumber, condition_number
-from optix_tricks.dynamics._corrected_equilibrium import (
-    CorrectedEquilibrium,
-    corrected_equilibrium,
-)
-from optix_tricks.dynamics._critical_points import (
-    CriticalPoint,
-    classify_critical_point,
-)
-from optix_tricks.dynamics._diagnose import Diagnosis, diagnose
-from optix_tricks.dynamics._eigenpairs import Eigenpairs, eigenpairs
-from optix_tricks.dynamics._equilibrium import (
-    Equilibrium,
-    equilibrium,
-    equilibrium_norm,
-)
-from optix_tricks.dynamics._escape_direction import (
-    EscapeDirection,
-    escape_direction,
-)
-from optix_tricks.dynamics._gradient_statistics import (
+from optix_tricks.dynamics.batches import (
+    BatchTrade,
     GradientStatistics,
-    gradient_statistics,
-)
-from optix_tricks.dynamics._history import History, read_history
-from optix_tricks.dynamics._layer_profile import LayerProfile, layer_profile
-from optix_tricks.dynamics._noise_scale import (
     NoiseScale,
-    gradient_noise_scale,
-    noise_scale_from_norms,
-)
-from optix_tricks.dynamics._norm_dynamics import WeightNorms, weight_norms
-from optix_tricks.dynamics._observer import (
-    ObserveWeightNormsState,
-    observe_weight_norms,
-)
-from optix_tricks.dynamics._products import ggn_operator, hessian_operator
-from optix_tricks.dynamics._range_test import learning_rate_range_test
-from optix_tricks.dynamics._rate_scan import RangeTest, scan_learning_rates
-from optix_tricks.dynamics._running_noise_scale import (
     RunningNoiseScale,
     RunningNoiseScaleState,
+    batch_trade,
+    gradient_noise_scale,
+    gradient_statistics,
+    noise_scale_from_norms,
     running_noise_scale,
 )
-from optix_tricks.dynamics._scale_invariance import ScaleInvariance, scale_invariance
-from optix_tricks.dynamics._spectral_density import SpectralDensity, spectral_density
-from optix_tricks.dynamics._suggestions import (
-    RateSuggestion,
-    RateSuggestions,
-    suggest_learning_rates,
-)
-from optix_tricks.dynamics._taylor import TaylorModel, taylor_model
-from optix_tricks.dynamics._trace import (
+from optix_tricks.dynamics.curvature import (
+    BlockCurvature,
+    ConditionNumber,
+    CriticalPoint,
     CurvatureEstimate,
+    Eigenpairs,
+    EscapeDirection,
+    SpectralDensity,
+    TaylorModel,
+    block_curvature,
+    classify_critical_point,
+    condition_number,
     curvature_diagonal,
     curvature_trace,
+    eigenpairs,
+    escape_direction,
+    ggn_operator,
+    hessian_operator,
+    spectral_density,
+    taylor_model,
 )
-from optix_tricks.dynamics._weight_norm_record import (
+from optix_tricks.dynamics.diagnosis import (
+    Diagnosis,
+    History,
+    LayerProfile,
+    diagnose,
+    layer_profile,
+    read_history,
+)
+from optix_tricks.dynamics.norms import (
+    Autocorrelation,
+    CorrectedEquilibrium,
+    Equilibrium,
     EquilibriumComparison,
+    ObserveWeightNormsState,
+    ScaleInvariance,
     WeightNormRecord,
+    WeightNorms,
     compare_equilibrium,
+    corrected_equilibrium,
+    equilibrium,
+    equilibrium_norm,
+    gradient_autocorrelation,
+    observe_weight_norms,
+    scale_invariance,
     weight_norm_record,
+    weight_norms,
+)
+from optix_tricks.dynamics.rates import (
+    RangeTest,
+    RateSuggestion,
+    RateSuggestions,
+    learning_rate_range_test,
+    scan_learning_rates,
+    suggest_learning_rates,
 )
 
 __all__ = [

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from optix_tricks._tree import PyTree, widen
-from optix_tricks.dynamics._layer_signals import read_layers
+from optix_tricks.dynamics.diagnosis._layer_signals import read_layers
 
 
 class DepthVariance(NamedTuple):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._tree import PyTree, check_arrays, widen
-from optix_tricks.dynamics._layer_signals import called_layers
+from optix_tricks.dynamics.diagnosis._layer_signals import called_layers
 from optix_tricks.initializers._depth import variance
 from optix_tricks.initializers._standard import orthogonal
 from optix_tricks.layers import layer_outputs, named_layers

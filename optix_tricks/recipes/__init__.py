@@ -20,8 +20,8 @@ from optix_tricks.recipes import (
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
-from optix_tricks.training.dataset import PathLike
-from optix_tricks.training.run_directory import RunError
+from optix_tricks.training import RunError
+from optix_tricks.training._dataset import PathLike
 
 RECIPES: dict[str, ModuleType] = {
     "digits": digits,

@@ -21,15 +21,18 @@ from optix_tricks.recipes._airbench_network import Airbench
 from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import check_config
 from optix_tricks.schedules import lookahead_schedule
-from optix_tricks.training.averaged_statistics import (
+from optix_tricks.training import (
+    Apply,
+    Dataset,
+    Job,
+    Settled,
     lookahead_statistics,
+    normalize,
     on_slow_weights,
+    policy,
+    steps_per_epoch,
+    total_steps,
 )
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import steps_per_epoch, total_steps
-from optix_tricks.training.loop import Job, Settled
-from optix_tricks.training.precision import policy
-from optix_tricks.training.state import Apply, normalize
 
 SYNC_PERIOD = 5  # steps between the synchronisations of the lookahead
 WHITENED = 5000  # images from which the first kernel comes

@@ -12,8 +12,14 @@ from jaxtyping import Array, Float
 
 from optix_tricks.initializers import dirac
 from optix_tricks.layers import FrozenScaleBatchNorm
-from optix_tricks.training.parts import Part, call_norm, make_norm, make_part
-from optix_tricks.training.resnet import global_max_pool, max_pool_2x2
+from optix_tricks.training import (
+    Part,
+    call_norm,
+    global_max_pool,
+    make_norm,
+    make_part,
+    max_pool_2x2,
+)
 
 the_norm = functools.partial(FrozenScaleBatchNorm, epsilon=1e-12, unbiased=True)
 
@@ -39,7 +45,7 @@ class Airbench(nnx.Module):
       head_init: of the head's kernel.
       logit_scale: multiplies the logits.
       norm_momentum: of the running statistics.
-      conv: makes the convolutions of the groups; see `training.parts`, also for the next.
+      conv: makes the convolutions of the groups; see `make_part`, as for the next.
       norm: makes the normalisations.
       dtype: of activations. Logits are always float32.
       rngs: for the initial kernels.

@@ -19,12 +19,16 @@ from optix_tricks.augment import (
 )
 from optix_tricks.layers import unopened_bounds
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
-from optix_tricks.training.precision import policy
-from optix_tricks.training.state import functional, normalize
-from optix_tricks.training.step import Augment, Mix
+from optix_tricks.training import (
+    Augment,
+    Dataset,
+    Job,
+    Mix,
+    functional,
+    normalize,
+    policy,
+    total_steps,
+)
 
 
 def make_job(

@@ -12,8 +12,7 @@ from optix_tricks._checks import (
     check_nonnegative,
     check_positive,
 )
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import steps_per_epoch
+from optix_tricks.training import Dataset, steps_per_epoch
 
 
 def _check_epochs(name: str, epochs: int | float) -> None:

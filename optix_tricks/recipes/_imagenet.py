@@ -9,10 +9,7 @@ from jaxtyping import Array, Key
 
 from optix_tricks.augment import random_flip, random_resized_crop
 from optix_tricks.recipes._classification import make_job, mixup_or_cutmix
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.loop import Job
-from optix_tricks.training.precision import policy
-from optix_tricks.training.resnet import ResNet50
+from optix_tricks.training import Dataset, Job, ResNet50, policy
 
 
 def make_resnet50_job(

@@ -19,11 +19,7 @@ import optix_tricks as ot
 from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import piecewise_values_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
-from optix_tricks.training.precision import policy
-from optix_tricks.training.resnet import ResNet18
+from optix_tricks.training import Dataset, Job, ResNet18, policy, total_steps
 
 CLAIM = Claim(
     result="not yet measured on CIFAR-100; 63.9 % on CIFAR-10 in 3 epochs at width "

@@ -26,9 +26,7 @@ from optix_tricks.schedules import (
     lookahead_schedule,
     warmup_schedule,
 )
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Dataset, Job, total_steps
 
 CLAIM = Claim(
     result="88.2 % with --width 16, one seed; full width not yet measured",

@@ -18,9 +18,7 @@ from optix_tricks.recipes._airbench import groups, make_airbench_job, whitening_
 from optix_tricks.recipes._airbench_network import uniform_fan_in
 from optix_tricks.recipes._contract import Claim
 from optix_tricks.schedules import linear_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Dataset, Job, total_steps
 
 CLAIM = Claim(
     result="not yet measured at full width",

@@ -13,9 +13,7 @@ import optax
 from optix_tricks.recipes import cifar10_airbench94
 from optix_tricks.recipes._airbench import make_airbench_job
 from optix_tricks.recipes._contract import Claim
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Dataset, Job, total_steps
 
 CLAIM = Claim(
     result="not yet measured",

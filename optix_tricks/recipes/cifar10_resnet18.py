@@ -17,11 +17,7 @@ import optix_tricks as ot
 from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import cosine_decay_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
-from optix_tricks.training.precision import policy
-from optix_tricks.training.resnet import ResNet18
+from optix_tricks.training import Dataset, Job, ResNet18, policy, total_steps
 
 CLAIM = Claim(
     result="not yet measured at width 64; 69.1 % in 3 epochs at width 8, one seed",

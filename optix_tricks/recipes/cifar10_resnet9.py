@@ -17,11 +17,7 @@ import optix_tricks as ot
 from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
-from optix_tricks.training.precision import policy
-from optix_tricks.training.resnet import ResNet9
+from optix_tricks.training import Dataset, Job, ResNet9, policy, total_steps
 
 CLAIM = Claim(
     result="89.8 % with --width 16 --batch-size 256 --cutout 0, one seed; "

@@ -18,10 +18,7 @@ from optix_tricks.augment import random_crop
 from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.schedules import linear_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
-from optix_tricks.training.resnet import ResNet9
+from optix_tricks.training import Dataset, Job, ResNet9, total_steps
 
 CLAIM = Claim(
     result="99.6 % of 360 test images, mean of 5 seeds (98.6 to 100)",

@@ -24,9 +24,7 @@ from optix_tricks.schedules import (
     linear_scaling,
     warmup_schedule,
 )
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Dataset, Job, total_steps
 
 CLAIM = Claim(
     result="not yet measured on ImageNet (the source has 76.5 % at 224 pixels); shown on "

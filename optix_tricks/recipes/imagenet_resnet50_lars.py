@@ -19,9 +19,7 @@ import optix_tricks as ot
 from optix_tricks.recipes._contract import Claim, check_config
 from optix_tricks.recipes._imagenet import make_resnet50_job
 from optix_tricks.schedules import polynomial_schedule, warmup_schedule
-from optix_tricks.training.data import Dataset
-from optix_tricks.training.epoch import total_steps
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Dataset, Job, total_steps
 
 CLAIM = Claim(
     result="not yet measured on ImageNet (MLPerf's target is 75.9 % at 224 pixels); "

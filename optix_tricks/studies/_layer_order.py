@@ -5,7 +5,7 @@ from jaxtyping import Array, Num
 
 from optix_tricks._paths import named_leaves
 from optix_tricks._tree import PyTree
-from optix_tricks.training.loop import Job
+from optix_tricks.training import Job
 
 
 def kernels_in_order(

@@ -8,11 +8,15 @@ import jax
 
 from optix_tricks.recipes import reconfigure
 from optix_tricks.reports import Run, read_run
-from optix_tricks.training.checkpoint import Checkpoints
-from optix_tricks.training.data import load_dataset
-from optix_tricks.training.dataset import Dataset, PathLike
-from optix_tricks.training.loop import Job
-from optix_tricks.training.state import TrainState, create_state
+from optix_tricks.training import (
+    Checkpoints,
+    Dataset,
+    Job,
+    TrainState,
+    create_state,
+    load_dataset,
+)
+from optix_tricks.training._dataset import PathLike
 
 
 class Restored(NamedTuple):

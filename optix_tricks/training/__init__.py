@@ -1,9 +1,188 @@
 """The compiled training step and what it needs: networks, state, epochs, data, records.
 
-Import the module you need: `resnet`, `precision`, `state`, `step`, `epoch`, `dataset`,
-`data`, `generated`, `streaming`, `host_batches`, `host_crop`, `pictures`, `checkpoint`,
-`run_directory`, `loop`; `modes` tells layers whether they train. Around them:
-`early_stopping`, `batch_statistics`, `layerwise`, `hints`, `fine_tuning`. What networks
-are made of: `blocks`, `parts`. Many trainings at once: `sweep`, `sweep_jobs`, with
-`members`, `stacked` and `ways` behind them.
+====================  =====================================================
+networks              ResNet, ResNet9, ResNet18, ResNet34, ResNet50, BasicBlock,
+                      BottleneckBlock, ConvNorm, make_part, make_norm, call_norm,
+                      max_pool_2x2, global_max_pool, count_parameters, policy
+a step                functional, create_state, normalize, make_train_step,
+                      compile_step, compile_step_on_mesh, compile_step_on_devices,
+                      step_keys, prepared, jit, compiler_options
+epochs                make_epoch, make_evaluate, predicted, epoch_order, epoch_orders,
+                      steps_per_epoch, total_steps
+data                  Dataset, load_dataset, load_digits, load_arrays, load_tfds,
+                      generate, read_picture
+data as a stream      Stream, stream_epoch, host_batches, ArraySource,
+                      RandomResizedCrop, decode
+a run                 Job, train, RunDirectory, Checkpoints, load_params,
+                      restore_partially, environment
+around them           early_stopping, refresh_batch_statistics, greedy_layerwise,
+                      hint_loss, teacher_labels, lookahead_statistics, on_slow_weights
+many at once          sweep, sweep_jobs, Way, measure_ways, fastest_way
+====================  =====================================================
 """
+
+from optix_tricks.training._averaged_statistics import (
+    lookahead_statistics,
+    on_slow_weights,
+)
+from optix_tricks.training._batch_statistics import refresh_batch_statistics
+from optix_tricks.training._blocks import BasicBlock, BottleneckBlock, ConvNorm
+from optix_tricks.training._checkpoint import CheckpointError, Checkpoints
+from optix_tricks.training._compiling import compiler_options, jit
+from optix_tricks.training._data import load_dataset, load_tfds
+from optix_tricks.training._dataset import DataError, Dataset, load_arrays, load_digits
+from optix_tricks.training._early_stopping import (
+    EarlyStopping,
+    EarlyStoppingState,
+    early_stopping,
+)
+from optix_tricks.training._epoch import (
+    epoch_order,
+    epoch_orders,
+    make_epoch,
+    make_evaluate,
+    predicted,
+    steps_per_epoch,
+    total_steps,
+)
+from optix_tricks.training._fine_tuning import (
+    RestoreReport,
+    load_params,
+    restore_partially,
+)
+from optix_tricks.training._generated import generate
+from optix_tricks.training._hints import LayerOutput, hint_loss, teacher_labels
+from optix_tricks.training._host_batches import ArraySource, Source, decode, host_batches
+from optix_tricks.training._host_crop import RandomResizedCrop
+from optix_tricks.training._layerwise import greedy_layerwise
+from optix_tricks.training._loop import Job, Result, Settled, train
+from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
+from optix_tricks.training._pictures import read_picture
+from optix_tricks.training._precision import Policy, policy
+from optix_tricks.training._resnet import (
+    ResNet,
+    ResNet9,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    count_parameters,
+    global_max_pool,
+    max_pool_2x2,
+)
+from optix_tricks.training._run_directory import RunDirectory, RunError, environment
+from optix_tricks.training._state import (
+    Apply,
+    TrainState,
+    create_state,
+    functional,
+    normalize,
+)
+from optix_tricks.training._step import (
+    Alternate,
+    Augment,
+    Batch,
+    Metrics,
+    Mix,
+    Step,
+    StepKeys,
+    compile_step,
+    compile_step_on_devices,
+    compile_step_on_mesh,
+    make_train_step,
+    prepared,
+    step_keys,
+)
+from optix_tricks.training._streaming import Stream, stream_epoch
+from optix_tricks.training._sweep import Sweep, sweep
+from optix_tricks.training._sweep_jobs import sweep_jobs
+from optix_tricks.training._ways import Way, fastest_way, measure_ways
+
+__all__ = [
+    "Alternate",
+    "Apply",
+    "ArraySource",
+    "Augment",
+    "BasicBlock",
+    "Batch",
+    "BottleneckBlock",
+    "CheckpointError",
+    "Checkpoints",
+    "ConvNorm",
+    "DataError",
+    "Dataset",
+    "EarlyStopping",
+    "EarlyStoppingState",
+    "Job",
+    "LayerOutput",
+    "Metrics",
+    "Mix",
+    "Part",
+    "Policy",
+    "RandomResizedCrop",
+    "ResNet",
+    "ResNet9",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "RestoreReport",
+    "Result",
+    "RunDirectory",
+    "RunError",
+    "Settled",
+    "Source",
+    "Step",
+    "StepKeys",
+    "Stream",
+    "Sweep",
+    "TrainState",
+    "Way",
+    "call_norm",
+    "compile_step",
+    "compile_step_on_devices",
+    "compile_step_on_mesh",
+    "compiler_options",
+    "count_parameters",
+    "create_state",
+    "decode",
+    "early_stopping",
+    "environment",
+    "epoch_order",
+    "epoch_orders",
+    "fastest_way",
+    "functional",
+    "generate",
+    "global_max_pool",
+    "greedy_layerwise",
+    "hint_loss",
+    "host_batches",
+    "jit",
+    "load_arrays",
+    "load_dataset",
+    "load_digits",
+    "load_params",
+    "load_tfds",
+    "lookahead_statistics",
+    "make_epoch",
+    "make_evaluate",
+    "make_norm",
+    "make_part",
+    "make_train_step",
+    "max_pool_2x2",
+    "measure_ways",
+    "normalize",
+    "on_slow_weights",
+    "policy",
+    "predicted",
+    "prepared",
+    "read_picture",
+    "refresh_batch_statistics",
+    "restore_partially",
+    "step_keys",
+    "steps_per_epoch",
+    "stream_epoch",
+    "sweep",
+    "sweep_jobs",
+    "teacher_labels",
+    "total_steps",
+    "train",
+]

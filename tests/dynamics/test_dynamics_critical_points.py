@@ -14,7 +14,7 @@ import scipy.optimize
 
 import optix_tricks as ot
 from optix_tricks.dynamics import CriticalPoint, classify_critical_point, escape_direction
-from optix_tricks.dynamics._critical_points import VERDICTS
+from optix_tricks.dynamics.curvature._critical_points import VERDICTS
 
 KEYS = jax.random.split(jax.random.key(0), 32)
 DEGREE = 6

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from optix_tricks.dynamics import History, diagnose
-from optix_tricks.dynamics._diagnose import MEANING
-from optix_tricks.dynamics._history import cut
-from optix_tricks.dynamics._symptoms import block_medians, trend
-from optix_tricks.dynamics._thresholds import ramp
+from optix_tricks.dynamics.diagnosis._diagnose import MEANING
+from optix_tricks.dynamics.diagnosis._history import cut
+from optix_tricks.dynamics.diagnosis._symptoms import block_medians, trend
+from optix_tricks.dynamics.diagnosis._thresholds import ramp
 
 ROWS = 400
 STEP = np.arange(ROWS, dtype=float)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optix_tricks.dynamics import History, diagnose, read_history
-from optix_tricks.dynamics._history import cut
+from optix_tricks.dynamics.diagnosis._history import cut
 
 ROWS = 400
 STEP = np.arange(ROWS, dtype=float)

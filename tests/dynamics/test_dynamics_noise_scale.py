@@ -14,7 +14,7 @@ from optix_tricks.dynamics import (
     gradient_noise_scale,
     noise_scale_from_norms,
 )
-from optix_tricks.dynamics._noise_scale import fieller
+from optix_tricks.dynamics.batches._noise_scale import fieller
 
 DIMS = 20
 SCALES = np.linspace(0.3, 1.5, DIMS)  # of the noise, direction by direction

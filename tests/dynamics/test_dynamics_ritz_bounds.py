@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optix_tricks.dynamics._ritz_bounds import spectrum_bounds
+from optix_tricks.dynamics.curvature._ritz_bounds import spectrum_bounds
 from optix_tricks.transforms._lanczos import lanczos
 
 N = 60

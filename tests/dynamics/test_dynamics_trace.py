@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optix_tricks.dynamics import curvature_diagonal, curvature_trace
-from optix_tricks.dynamics._trace import signs
+from optix_tricks.dynamics.curvature._trace import signs
 
 KEY = jax.random.key(0)
 N, PROBES, REPEATS = 20, 20, 500

@@ -15,7 +15,7 @@ from optix_tricks.layers import (
     layer_outputs,
     named_layers,
 )
-from optix_tricks.training.resnet import ResNet9
+from optix_tricks.training import ResNet9
 
 unchecked = inspect.unwrap(lsuv)
 

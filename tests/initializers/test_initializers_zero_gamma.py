@@ -6,7 +6,7 @@ from flax import nnx
 
 from optix_tricks import mask_by_path
 from optix_tricks.initializers import zero_gamma
-from optix_tricks.training.resnet import BasicBlock, ResNet
+from optix_tricks.training import BasicBlock, ResNet
 
 LAST_OF_BRANCH = mask_by_path("conv2/norm/scale")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optix_tricks.layers import BatchNorm, FrozenScaleBatchNorm
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 
 def normal(*shape, seed=0, mean=0.0, std=1.0, dtype=np.float32):

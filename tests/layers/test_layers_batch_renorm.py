@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from optix_tricks.layers import BatchNorm, BatchRenorm, renorm_bounds, unopened_bounds
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 
 def normal(*shape, seed=0, mean=0.0, std=1.0):

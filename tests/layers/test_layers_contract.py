@@ -14,7 +14,7 @@ from flax import nnx
 
 from layers.rows import ROWS, Row
 from optix_tricks import layers
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 every = pytest.mark.parametrize(
     "row",

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from optix_tricks.layers import BatchNorm, FrozenScaleBatchNorm
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 
 class Net(nnx.Module):

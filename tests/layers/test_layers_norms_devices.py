@@ -17,7 +17,7 @@ from optix_tricks.layers import (
     FrozenScaleBatchNorm,
     GhostBatchNorm,
 )
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 NORMS = {
     "flax": nnx.BatchNorm,

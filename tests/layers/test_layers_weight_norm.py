@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optix_tricks.layers import WeightNorm, WSConv, layer_outputs
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 unchecked = inspect.unwrap(WeightNorm.__init__)
 

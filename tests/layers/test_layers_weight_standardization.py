@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optix_tricks.layers import WSConv
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional
 
 EPSILON = 1e-6
 

@@ -21,10 +21,7 @@ from optix_tricks.recipes import (
 )
 from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.schedules import cifar_step_schedule
-from optix_tricks.training.generated import generate
-from optix_tricks.training.loop import train
-from optix_tricks.training.resnet import ResNet9, count_parameters
-from optix_tricks.training.run_directory import RunDirectory
+from optix_tricks.training import ResNet9, RunDirectory, count_parameters, generate, train
 
 STEPS = 390  # full batches of 128 in 50,000 images
 

@@ -16,9 +16,7 @@ from optix_tricks.recipes import (
     cifar10_airbench94_muon,
     cifar10_airbench96,
 )
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch
+from optix_tricks.training import Batch, Dataset, create_state
 
 torch = pytest.importorskip("torch")
 from tests.recipes import airbench_reference as reference  # noqa: E402

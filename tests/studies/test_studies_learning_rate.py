@@ -17,12 +17,15 @@ from optix_tricks.cli import main
 from optix_tricks.recipes import RECIPES
 from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import check_config
-from optix_tricks.studies.learning_rate import find_learning_rate
-from optix_tricks.training.dataset import load_digits
-from optix_tricks.training.epoch import epoch_order
-from optix_tricks.training.generated import generate
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.studies import find_learning_rate
+from optix_tricks.training import (
+    Batch,
+    create_state,
+    epoch_order,
+    generate,
+    load_digits,
+    make_train_step,
+)
 
 NAMES = tuple(RECIPES)
 

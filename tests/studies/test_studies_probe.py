@@ -12,13 +12,18 @@ import pytest
 import optix_tricks as ot
 from optix_tricks import recipes
 from optix_tricks.recipes import cifar10_resnet9
-from optix_tricks.studies import probe, stuck
+from optix_tricks.studies import _probe as probe
+from optix_tricks.studies import _stuck as stuck
 from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
-from optix_tricks.training.checkpoint import CheckpointError
-from optix_tricks.training.data import load_dataset
-from optix_tricks.training.loop import Job, train
-from optix_tricks.training.run_directory import RunDirectory, RunError
+from optix_tricks.training import (
+    CheckpointError,
+    Job,
+    RunDirectory,
+    RunError,
+    load_dataset,
+    train,
+)
 
 H = np.linspace(0.5, 4.0, 12, dtype=np.float32)
 

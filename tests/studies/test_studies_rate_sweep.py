@@ -9,11 +9,9 @@ from flax import nnx
 
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
-from optix_tricks.studies import rate_sweep
-from optix_tricks.studies.rate_sweep import sweep_learning_rates
-from optix_tricks.training.dataset import load_digits
-from optix_tricks.training.loop import Job, train
-from optix_tricks.training.run_directory import RunDirectory, RunError
+from optix_tricks.studies import _rate_sweep as rate_sweep
+from optix_tricks.studies import sweep_learning_rates
+from optix_tricks.training import Job, RunDirectory, RunError, load_digits, train
 
 IMAGES = load_digits()
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from optix_tricks.reports import ReportError
-from optix_tricks.studies.stuck import diagnose_run
-from optix_tricks.training.run_directory import RunDirectory
+from optix_tricks.studies import diagnose_run
+from optix_tricks.training import RunDirectory
 from tests.training.test_runs import run_whole
 
 

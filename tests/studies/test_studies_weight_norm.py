@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optix_tricks.studies.weight_norm import Config, run_study
-from optix_tricks.studies.weight_norm._config import peaked_schedule
-from optix_tricks.studies.weight_norm._invariant import invariant_layers
-from optix_tricks.studies.weight_norm._lars import at_equilibrium, lars_job
-from optix_tricks.studies.weight_norm._trainings import load_record
-from optix_tricks.training.data import load_dataset
-from optix_tricks.training.run_directory import RunDirectory
+from optix_tricks.studies import run_study
+from optix_tricks.studies._weight_norm import Config
+from optix_tricks.studies._weight_norm._config import peaked_schedule
+from optix_tricks.studies._weight_norm._invariant import invariant_layers
+from optix_tricks.studies._weight_norm._lars import at_equilibrium, lars_job
+from optix_tricks.studies._weight_norm._trainings import load_record
+from optix_tricks.training import RunDirectory, load_dataset
 
 TOY = Config(
     dataset="digits",

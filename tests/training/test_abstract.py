@@ -12,20 +12,22 @@ from optix_tricks.dynamics import layer_profile
 from optix_tricks.initializers import lsuv, variance_by_depth
 from optix_tricks.layers import DropConnect, SpectralNorm, WeightNorm, layer_outputs
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.batch_statistics import refresh_batch_statistics
-from optix_tricks.training.checkpoint import Checkpoints
-from optix_tricks.training.early_stopping import early_stopping
-from optix_tricks.training.epoch import make_evaluate
-from optix_tricks.training.fine_tuning import restore_partially
-from optix_tricks.training.layerwise import greedy_layerwise
-from optix_tricks.training.state import TrainState, create_state, functional
-from optix_tricks.training.step import (
+from optix_tricks.training import (
     Batch,
+    Checkpoints,
+    TrainState,
     compile_step_on_devices,
     compile_step_on_mesh,
+    create_state,
+    early_stopping,
+    functional,
+    greedy_layerwise,
+    make_evaluate,
     make_train_step,
+    refresh_batch_statistics,
+    restore_partially,
+    sweep,
 )
-from optix_tricks.training.sweep import sweep
 
 
 class Net(nnx.Module):

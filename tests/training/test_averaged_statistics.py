@@ -8,12 +8,14 @@ import pytest
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
 from optix_tricks.schedules import lookahead_schedule
-from optix_tricks.training.averaged_statistics import (
+from optix_tricks.training import (
+    Batch,
+    compile_step_on_devices,
+    create_state,
     lookahead_statistics,
+    make_train_step,
     on_slow_weights,
 )
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch, compile_step_on_devices, make_train_step
 
 
 def scaled(params, batch_stats, images, *, train, key=None):

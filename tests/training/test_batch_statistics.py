@@ -12,10 +12,14 @@ from flax import nnx
 import optix_tricks as ot
 from optix_tricks.layers import BatchRenorm
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.batch_statistics import refresh_batch_statistics
-from optix_tricks.training.resnet import ResNet9
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    ResNet9,
+    create_state,
+    functional,
+    make_train_step,
+    refresh_batch_statistics,
+)
 from optix_tricks.transforms import averaged_params, swa
 
 

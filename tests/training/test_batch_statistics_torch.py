@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from optix_tricks.training.batch_statistics import refresh_batch_statistics
-from optix_tricks.training.state import functional
+from optix_tricks.training import functional, refresh_batch_statistics
 
 torch = pytest.importorskip("torch")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from optix_tricks.training import compiling
+from optix_tricks.training import _compiling as compiling
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ import pytest
 import requests
 import tensorflow_datasets as tfds
 
-from optix_tricks.training import data
-from optix_tricks.training.data import DataError, load_arrays, load_dataset, load_tfds
+from optix_tricks.training import DataError, load_arrays, load_dataset, load_tfds
+from optix_tricks.training import _data as data
 
 CACHE = "optix_tricks_arrays.npz"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -455,7 +455,7 @@ def test_a_version_that_is_not_there(official):
 def test_missing_packages_are_named(toy, package):
     program = (
         f"import sys; sys.modules[{package!r}] = None; "
-        "from optix_tricks.training.data import DataError, load_tfds\n"
+        "from optix_tricks.training._data import DataError, load_tfds\n"
         f"try: load_tfds('toy', data_dir={str(toy)!r})\n"
         "except DataError as error: print(error)"
     )

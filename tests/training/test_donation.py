@@ -9,13 +9,14 @@ from flax import nnx
 
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.epoch import make_epoch
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import (
+from optix_tricks.training import (
     Batch,
     compile_step,
     compile_step_on_devices,
     compile_step_on_mesh,
+    create_state,
+    functional,
+    make_epoch,
     make_train_step,
 )
 

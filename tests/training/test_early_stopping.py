@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optix_tricks.training.early_stopping import early_stopping
+from optix_tricks.training import early_stopping
 
 NAN, INF = float("nan"), float("inf")
 

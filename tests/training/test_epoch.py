@@ -16,16 +16,19 @@ from optix_tricks.losses import (
     pairwise_confusion,
     supervised_contrastive_loss,
 )
-from optix_tricks.training.epoch import (
+from optix_tricks.training import (
+    Batch,
+    ResNet9,
+    compile_step,
+    create_state,
     epoch_order,
     epoch_orders,
+    functional,
     make_epoch,
     make_evaluate,
+    make_train_step,
     total_steps,
 )
-from optix_tricks.training.resnet import ResNet9
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, compile_step, make_train_step
 
 
 @pytest.fixture(scope="module")

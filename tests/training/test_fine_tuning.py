@@ -10,10 +10,15 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optix_tricks as ot
-from optix_tricks.training.checkpoint import CheckpointError, Checkpoints
-from optix_tricks.training.fine_tuning import load_params, restore_partially
-from optix_tricks.training.resnet import ResNet9
-from optix_tricks.training.state import create_state, functional
+from optix_tricks.training import (
+    CheckpointError,
+    Checkpoints,
+    ResNet9,
+    create_state,
+    functional,
+    load_params,
+    restore_partially,
+)
 
 
 def tree(fill, *, classes=3, dtype=np.float32):

@@ -13,9 +13,15 @@ import pytest
 from flax import nnx
 
 from optix_tricks.losses import cross_entropy, distillation
-from optix_tricks.training.hints import LayerOutput, hint_loss, teacher_labels
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    LayerOutput,
+    create_state,
+    functional,
+    hint_loss,
+    make_train_step,
+    teacher_labels,
+)
 
 unchecked = inspect.unwrap(hint_loss)
 

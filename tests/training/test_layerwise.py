@@ -9,9 +9,14 @@ import pytest
 from flax import nnx
 
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.layerwise import greedy_layerwise
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, compile_step, make_train_step
+from optix_tricks.training import (
+    Batch,
+    compile_step,
+    create_state,
+    functional,
+    greedy_layerwise,
+    make_train_step,
+)
 
 
 class Dense(nnx.Module):

@@ -9,8 +9,7 @@ import pytest
 from flax import nnx
 
 from optix_tricks.layers import BatchNorm, DropConnect, SpectralNorm
-from optix_tricks.training.hints import LayerOutput
-from optix_tricks.training.state import functional
+from optix_tricks.training import LayerOutput, functional
 
 X = np.random.default_rng(0).normal(1, 2, (64, 2)).astype(np.float32)
 MEAN, VAR = np.array([3.0, -1.0]), np.array([4.0, 0.25])

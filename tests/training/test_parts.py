@@ -13,10 +13,15 @@ from optix_tricks import layers
 from optix_tricks.layers import layer_outputs
 from optix_tricks.losses import cross_entropy
 from optix_tricks.recipes._airbench_network import Airbench
-from optix_tricks.training import parts, resnet
-from optix_tricks.training.blocks import ConvNorm
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import Batch, make_train_step
+from optix_tricks.training import (
+    Batch,
+    ConvNorm,
+    create_state,
+    functional,
+    make_train_step,
+)
+from optix_tricks.training import _parts as parts
+from optix_tricks.training import _resnet as resnet
 
 OF_BATCHES = [
     nnx.BatchNorm,

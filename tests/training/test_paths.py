@@ -14,14 +14,18 @@ import pytest
 
 from optix_tricks.recipes import reconfigure
 from optix_tricks.reports import read_run, write_report
-from optix_tricks.studies.rate_sweep import sweep_learning_rates
-from optix_tricks.studies.weight_norm._trainings import load_record
-from optix_tricks.training.checkpoint import Checkpoints
-from optix_tricks.training.data import load_dataset
-from optix_tricks.training.events import EventFile
-from optix_tricks.training.fine_tuning import load_params
-from optix_tricks.training.run_directory import RunDirectory, RunError, check_new
-from optix_tricks.training.state import create_state
+from optix_tricks.studies import sweep_learning_rates
+from optix_tricks.studies._weight_norm._trainings import load_record
+from optix_tricks.training import (
+    Checkpoints,
+    RunDirectory,
+    RunError,
+    create_state,
+    load_dataset,
+    load_params,
+)
+from optix_tricks.training._events import EventFile
+from optix_tricks.training._run_directory import check_new
 
 ROOT = Path(inspect.getfile(import_module("optix_tricks"))).parent
 ROOMS = ("training", "recipes", "reports", "studies")

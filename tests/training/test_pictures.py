@@ -8,10 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from optix_tricks.training.dataset import DataError
-from optix_tricks.training.host_batches import decode
-from optix_tricks.training.host_crop import RandomResizedCrop
-from optix_tricks.training.pictures import read_picture
+from optix_tricks.training import DataError, RandomResizedCrop, decode, read_picture
 
 RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 65536, (5, 7)).astype(np.uint16)

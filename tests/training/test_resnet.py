@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from optix_tricks.training import resnet
-from optix_tricks.training.state import functional
+from optix_tricks.training import _resnet as resnet
+from optix_tricks.training import functional
 
 
 def parameters(make, **options):

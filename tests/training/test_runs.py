@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 
 from optix_tricks.recipes import cifar10_resnet9, digits
-from optix_tricks.training import checkpoint, run_directory
-from optix_tricks.training.checkpoint import CheckpointError, Checkpoints
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.loop import train
-from optix_tricks.training.run_directory import RunDirectory, RunError
+from optix_tricks.training import (
+    CheckpointError,
+    Checkpoints,
+    Dataset,
+    RunDirectory,
+    RunError,
+    train,
+)
+from optix_tricks.training import _checkpoint as checkpoint
+from optix_tricks.training import _run_directory as run_directory
 
 CONFIG = cifar10_resnet9.Config(
     dataset="toy",

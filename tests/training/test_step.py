@@ -11,17 +11,20 @@ from flax import nnx
 import optix_tricks as ot
 from optix_tricks.augment import alternating_flip, random_flip
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training import resnet
-from optix_tricks.training.epoch import make_evaluate
-from optix_tricks.training.state import TrainState, create_state, functional, normalize
-from optix_tricks.training.step import (
+from optix_tricks.training import (
     Batch,
+    TrainState,
     compile_step,
     compile_step_on_devices,
     compile_step_on_mesh,
+    create_state,
+    functional,
+    make_evaluate,
     make_train_step,
+    normalize,
     step_keys,
 )
+from optix_tricks.training import _resnet as resnet
 
 
 class Linear(nnx.Module):

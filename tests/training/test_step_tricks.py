@@ -12,15 +12,19 @@ import optix_tricks as ot
 from optix_tricks.augment import mixup
 from optix_tricks.layers import Dropout
 from optix_tricks.losses import cross_entropy, distillation, l2_penalty
-from optix_tricks.training.hints import teacher_labels
-from optix_tricks.training.precision import Policy, policy
-from optix_tricks.training.resnet import BasicBlock, ResNet, ResNet9
-from optix_tricks.training.state import create_state, functional
-from optix_tricks.training.step import (
+from optix_tricks.training import (
+    BasicBlock,
     Batch,
+    Policy,
+    ResNet,
+    ResNet9,
     compile_step_on_mesh,
+    create_state,
+    functional,
     make_train_step,
+    policy,
     step_keys,
+    teacher_labels,
 )
 
 

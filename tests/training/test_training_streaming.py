@@ -18,16 +18,18 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training.dataset import DataError
-from optix_tricks.training.host_batches import ArraySource, host_batches
-from optix_tricks.training.host_crop import RandomResizedCrop
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import (
+from optix_tricks.training import (
+    ArraySource,
+    DataError,
+    RandomResizedCrop,
+    Stream,
     compile_step,
     compile_step_on_mesh,
+    create_state,
+    host_batches,
     make_train_step,
+    stream_epoch,
 )
-from optix_tricks.training.streaming import Stream, stream_epoch
 
 SIZE, BATCH = 21, 4  # five batches an epoch, one image left over
 

@@ -12,16 +12,22 @@ import pytest
 import optix_tricks as ot
 from optix_tricks.augment import flip_predict
 from optix_tricks.losses import cross_entropy
-from optix_tricks.training import ways
-from optix_tricks.training.dataset import Dataset
-from optix_tricks.training.epoch import epoch_order, epoch_orders, make_evaluate
-from optix_tricks.training.loop import Job
-from optix_tricks.training.stacked import Stack, compile_programs
-from optix_tricks.training.state import create_state
-from optix_tricks.training.step import Batch
-from optix_tricks.training.sweep import sweep
-from optix_tricks.training.sweep_jobs import sweep_jobs
-from optix_tricks.training.ways import Way, fastest_way, measure_ways
+from optix_tricks.training import (
+    Batch,
+    Dataset,
+    Job,
+    Way,
+    create_state,
+    epoch_order,
+    epoch_orders,
+    fastest_way,
+    make_evaluate,
+    measure_ways,
+    sweep,
+    sweep_jobs,
+)
+from optix_tricks.training import _ways as ways
+from optix_tricks.training._stacked import Stack, compile_programs
 
 RATES, SEEDS, EPOCHS, STEPS = [0.1, 0.5, math.inf], [3, 8], 3, 5
 SETTINGS = {"rate": jnp.array(RATES), "decay": jnp.array([0.0, 0.01, 0.0])}

@@ -14,7 +14,7 @@ from flax import nnx
 from reference import assert_link_follows, dtypes, noise
 
 import optix_tricks as ot
-from optix_tricks.training.resnet import ResNet9, ResNet18
+from optix_tricks.training import ResNet9, ResNet18
 
 NAN, INF = float("nan"), float("inf")
 # Dense, Conv1D, Conv, Conv3D, a bias, a scalar, kernels of one input or output.

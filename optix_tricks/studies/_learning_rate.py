@@ -1,0 +1,150 @@
+"""What rate does a recipe want? A range test on its own job."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from optix_tricks.dynamics import (
+    RangeTest,
+    RateSuggestions,
+    scan_learning_rates,
+    suggest_learning_rates,
+)
+from optix_tricks.reports import plot_range_test
+from optix_tricks.training import (
+    Batch,
+    Dataset,
+    RunDirectory,
+    TrainState,
+    create_state,
+    epoch_order,
+    policy,
+    steps_per_epoch,
+    total_steps,
+)
+from optix_tricks.training._run_directory import finite_lists
+
+
+class LearningRateStudy(NamedTuple):
+    """What `find_learning_rate` found."""
+
+    test: RangeTest
+    suggestions: RateSuggestions
+
+
+def find_learning_rate(
+    recipe: ModuleType,
+    config: Any,
+    dataset: Dataset,
+    *,
+    min_rate: float = 1e-5,
+    max_rate: float = 10.0,
+    steps: int = 100,
+    seeds: int = 3,
+    on_step: Callable[[int, int], None] = lambda seed, step: None,
+) -> LearningRateStudy:
+    """Run a learning-rate range test on a recipe: its network, data, loss and optimiser.
+
+    Seeds are `config.seed` and those that follow: each has its own initial weights,
+    batches and augmentation. The steps are calls of one compiled program and the seeds
+    run one after the other, in the memory of one run.
+
+    Args:
+        recipe: a module of `optix_tricks.recipes`.
+        config: its `Config`; the rate and its schedule are not used.
+        dataset: as for training.
+        min_rate: in the unit of `config.learning_rate`.
+        max_rate: of the last step.
+        steps: of each seed.
+        seeds: how many runs.
+        on_step: called with seed and step after each step.
+
+    Returns:
+        The curve and the suggestions.
+
+    Raises:
+        ValueError: if the configuration or the range cannot be used.
+    """
+    job = recipe.build(config, dataset)
+    precision = policy(getattr(config, "compute_dtype", "float32"))
+    size, batch_size = len(dataset.train_labels), config.batch_size
+    per_epoch = steps_per_epoch(size, batch_size)
+
+    def optimizer(rate: Array) -> optax.GradientTransformation:
+        tx = recipe.make_optimizer(
+            config,
+            total_steps(config.epochs, size, batch_size),
+            learning_rate=lambda count: rate,
+        )
+        return precision.optimizer(tx)
+
+    def init_fn(seed: int) -> TrainState:
+        number = config.seed + seed
+        own = recipe.build(dataclasses.replace(config, seed=number), dataset)
+        tx = optimizer(jnp.float32(min_rate))
+        return create_state(own.params, own.batch_stats, tx, jax.random.key(number))
+
+    def step_fn(state: TrainState, batch: Batch, rate: Array) -> tuple[TrainState, Array]:
+        state, metrics = job._replace(tx=optimizer(rate)).step(state, batch)
+        return state, metrics["loss"]
+
+    @functools.cache
+    def order(seed: int, epoch: int) -> np.ndarray:
+        key = jax.random.key(config.seed + seed)
+        return np.asarray(epoch_order(key, epoch, size, batch_size))
+
+    def batch_fn(seed: int, step: int) -> Batch:
+        epoch, place = divmod(step, per_epoch)
+        index = order(seed, epoch)[place]
+        return Batch(
+            jnp.asarray(dataset.train_images[index]),
+            jnp.asarray(dataset.train_labels[index]),
+            jnp.asarray(index),
+        )
+
+    test = scan_learning_rates(
+        step_fn,
+        init_fn,
+        batch_fn=batch_fn,
+        min_rate=min_rate,
+        max_rate=max_rate,
+        steps=steps,
+        seeds=seeds,
+        mode="loop",
+        on_step=on_step,
+    )
+    return LearningRateStudy(test, suggest_learning_rates(test))
+
+
+def write_learning_rate_study(
+    study: LearningRateStudy, run: RunDirectory, *, title: str = ""
+) -> None:
+    """Write range_test.json and figures/range_test.png into a run's directory.
+
+    Args:
+        study: of `find_learning_rate`.
+        run: gets the files.
+        title: of the figure.
+    """
+    curve = {name: finite_lists(x) for name, x in study.test._asdict().items()}
+    suggestions = {
+        rule: {
+            "rate": finite_lists(suggestion.rate),
+            "standard_error_decades": finite_lists(suggestion.standard_error),
+            "seeds": finite_lists(suggestion.seeds),
+            "reason": suggestion.reason,
+        }
+        for rule, suggestion in study.suggestions._asdict().items()
+    }
+    run.write_json("range_test.json", curve | {"suggestions": suggestions})
+    (run.path / "figures").mkdir(exist_ok=True)
+    figure = plot_range_test(*study, title=title)
+    figure.savefig(run.path / "figures" / "range_test.png", dpi=150)

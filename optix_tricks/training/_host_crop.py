@@ -1,0 +1,73 @@
+"""A crop of one size out of images of many, on the host."""
+
+import dataclasses
+
+import numpy as np
+import PIL.Image
+
+from optix_tricks._checks import check_count
+from optix_tricks.training._dataset import DataError
+
+Limits = tuple[int | float, int | float]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop:
+    """Crop a part of random area and shape, and resize it to a square, on the host.
+
+        a ~ U(scale) · H · W,    log r ~ U(log ratio),    w = √(a r),    h = √(a / r)
+
+    The corner is uniform. Of ten crops the first that fits is taken, else the largest
+    central square. Resizing is Pillow's bilinear one, which averages where it shrinks.
+    It brings images of all sizes to one, as `optix_tricks.augment.random_resized_crop`
+    cannot, which runs on the accelerator and wants one size to begin with.
+
+    >>> crop = RandomResizedCrop(32)
+    >>> crop(np.random.default_rng(0), np.zeros((375, 500, 3), np.uint8)).shape
+    (32, 32, 3)
+    """
+
+    size: int  # pixels of a side
+    scale: Limits = (0.08, 1.0)  # share of the image's area
+    ratio: Limits = (3 / 4, 4 / 3)  # width / height
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size, minimum=1)
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be 0 < low <= high <= 1, got {self.scale}.")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio must be 0 < low <= high, got {self.ratio}.")
+
+    def __call__(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+        """Return uint8 [size, size, channel] of 1, 3 or 4 channels.
+
+        Raises:
+          DataError: if the image is not uint8 of three axes.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise DataError(
+                "image must be uint8 [height, width, channel] to be cropped, found"
+                f" {image.dtype} {[*image.shape]}; scale pixels to 0..255, and give grey"
+                " images a last axis of 1."
+            )
+        left, top, width, height = self._box(rng, image.shape[1], image.shape[0])
+        picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        resized = picture.resize(
+            (self.size, self.size),
+            PIL.Image.Resampling.BILINEAR,
+            box=(left, top, left + width, top + height),
+        )
+        return np.asarray(resized).reshape(self.size, self.size, image.shape[2])
+
+    def _box(
+        self, rng: np.random.Generator, width: int, height: int
+    ) -> tuple[int, int, int, int]:
+        for _ in range(10):
+            area = width * height * rng.uniform(*self.scale)
+            ratio = np.exp(rng.uniform(*np.log(self.ratio)))
+            w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                left, top = rng.integers((width - w + 1, height - h + 1))
+                return int(left), int(top), w, h
+        side = min(width, height)
+        return (width - side) // 2, (height - side) // 2, side, side

@@ -1,0 +1,260 @@
+"""The host's side of a run: epochs, evaluation, records, checkpoints, progress."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from optix_tricks._tree import PyTree
+from optix_tricks.training._checkpoint import Checkpoints
+from optix_tricks.training._data import Dataset
+from optix_tricks.training._epoch import (
+    Evaluation,
+    Series,
+    Views,
+    epoch_orders,
+    make_epoch,
+    make_evaluate,
+    predicted,
+    steps_per_epoch,
+    total_steps,
+)
+from optix_tricks.training._events import EventFile
+from optix_tricks.training._progress import Progress
+from optix_tricks.training._resnet import count_parameters
+from optix_tricks.training._run_directory import RunDirectory, RunError
+from optix_tricks.training._state import Apply, TrainState, create_state
+from optix_tricks.training._step import (
+    Alternate,
+    Augment,
+    Batch,
+    Mix,
+    Step,
+    make_train_step,
+)
+
+TEST_BATCH = 500
+NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
+
+
+class Settled(NamedTuple):
+    """A cheaper network function, for epochs in which some weights stay as they are.
+
+    It stops their gradients, and what only these needed is not computed.
+    """
+
+    epoch: int  # the first of them
+    apply: Apply
+
+
+class Job(NamedTuple):
+    """What a recipe makes of its numbers; everything that `train` needs."""
+
+    apply: Apply
+    params: PyTree
+    batch_stats: PyTree
+    loss: Callable[[Array, Array], Array]  # trained on
+    tx: optax.GradientTransformation
+    augment: Augment | None
+    epochs: float  # the last may be a fraction
+    batch_size: int
+    seed: int  # of shuffling and augmentation
+    test_loss: Callable[[Array, Array], Array]
+    test_views: Views | None = None  # of the final test
+    checkpoint_every: int = 1  # epochs
+    mix: Mix | None = None  # of images and labels, after `augment`
+    penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
+    alternate: Alternate | None = None  # of images, before `augment`
+    tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
+    packed: bool = False  # parameters and optimiser state in a few buffers
+    settled: Settled | None = None  # for speed alone: `step` is right in every epoch
+
+    @property
+    def step(self) -> Step:
+        """The training step, not yet compiled."""
+        return make_train_step(
+            self.apply,
+            self.loss,
+            self.tx,
+            alternate=self.alternate,
+            augment=self.augment,
+            mix=self.mix,
+            penalty=self.penalty,
+        )
+
+    @property
+    def settled_step(self) -> Step:
+        """The training step once the job has settled, not yet compiled."""
+        return (self._replace(apply=self.settled.apply) if self.settled else self).step
+
+    def is_settled(self, epoch: int) -> bool:
+        """Whether `settled_step` may be taken in this epoch."""
+        return self.settled is not None and epoch >= self.settled.epoch
+
+    def predicted(self, state: TrainState, images: Array) -> Array:
+        """Return the logits that are tested: from an average, of all views."""
+        shown = self.tested(state)
+        of_network = self.apply, shown.params, shown.batch_stats
+        return predicted(*of_network, images, views=self.test_views)
+
+    def make_evaluate(
+        self, *, views: bool = True
+    ) -> Callable[[TrainState, Batch], Evaluation]:
+        """Build the test of a state, of one view alone if `views` is False."""
+        evaluate = make_evaluate(
+            self.apply,
+            self.test_loss,
+            batch_size=TEST_BATCH,
+            views=self.test_views if views else None,
+        )
+
+        def of_state(state: TrainState, data: Batch) -> Evaluation:
+            shown = self.tested(state)
+            return evaluate(shown.params, shown.batch_stats, data)
+
+        return of_state
+
+
+class Result(NamedTuple):
+    """What a run came to; written to result.json."""
+
+    test_accuracy: float
+    test_loss: float
+    test_correct: int
+    test_size: int
+    epochs: float
+    steps: int
+    parameters: int
+    seconds: float  # of the training epochs, compilation included, evaluation not
+
+
+def train(
+    job: Job, dataset: Dataset, run: RunDirectory, *, resume: bool = False
+) -> tuple[TrainState, Result]:
+    """Train from the start, or from the run's newest checkpoint.
+
+    A run that was stopped and resumed ends, on the same machine, in the same bits as one
+    that was not: every draw follows from the seed, the epoch and the step alone.
+
+    Args:
+      job: from a recipe.
+      dataset: in memory; it is copied to the device once.
+      run: gets metrics.jsonl, tensorboard/, checkpoints/ and result.json.
+      resume: continue from the newest checkpoint; rows past it are written anew.
+
+    Returns:
+      The last state and the result.
+
+    Raises:
+      RunError: if the loss is not finite, or the disk is full.
+      CheckpointError: if there is no checkpoint, or one of another model.
+    """
+    train_data = Batch(
+        jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
+    )
+    test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    epoch, settled_epoch = make_epoch(job.step), make_epoch(job.settled_step)
+    evaluate = job.make_evaluate(views=False)
+    final = evaluate if job.test_views is None else job.make_evaluate()
+    state = create_state(
+        job.params,
+        job.batch_stats,
+        job.tx,
+        jax.random.key(job.seed),
+        packed=job.packed,
+    )
+    of_data = job.epochs, len(dataset.train_labels), job.batch_size
+    steps = steps_per_epoch(*of_data[1:])
+
+    with Checkpoints(run.path / "checkpoints") as checkpoints:
+        done, seconds = 0, 0.0
+        if resume:
+            done = checkpoints.latest_epoch()
+            state = checkpoints.restore(done, state)
+            rows = run.cut_metrics(done * steps)
+            seconds = next((r["seconds"] for r in rows[::-1] if r["kind"] == "test"), 0.0)
+        with (
+            EventFile(run.path / "tensorboard", from_step=done * steps + 1) as events,
+            Progress(job.epochs, steps, job.batch_size) as progress,
+        ):
+            orders = epoch_orders(jnp.copy(state.key), *of_data, first=done)
+            for number, order in enumerate(orders, start=done):
+                start = time.perf_counter()
+                run_epoch = settled_epoch if job.is_settled(number) else epoch
+                state, metrics = run_epoch(
+                    state, train_data, order, on_step=progress.on_step(number)
+                )
+                seconds += time.perf_counter() - start
+                rows = list(_rows(metrics, number, steps))
+                _record(run, events, rows)
+                _check_finite(rows, run.path)
+                tested = evaluate(state, test_data)
+                test_row = {
+                    "kind": "test",
+                    "step": rows[-1]["step"],
+                    "epoch": min(number + 1, job.epochs),
+                    "loss": tested.loss,
+                    "accuracy": tested.accuracy,
+                    "seconds": seconds,
+                }
+                _record(run, events, [test_row])
+                progress.end_epoch(number, rows, test_row)
+                last = number + 1 >= job.epochs
+                if last or (number + 1) % job.checkpoint_every == 0:
+                    checkpoints.save(number + 1, state)
+        tested = final(state, test_data)
+    result = Result(
+        test_accuracy=tested.accuracy,
+        test_loss=tested.loss,
+        test_correct=tested.correct,
+        test_size=tested.size,
+        epochs=job.epochs,
+        steps=total_steps(*of_data),
+        parameters=count_parameters(job.params),
+        seconds=seconds,
+    )
+    run.write_json("result.json", result._asdict())
+    return state, result
+
+
+def _rows(metrics: Series, epoch: int, steps: int) -> Iterator[dict[str, Any]]:
+    """A row a step, of Python numbers; steps count from 1."""
+    columns = {name: np.asarray(x, float) for name, x in jax.device_get(metrics).items()}
+    for i in range(len(columns["loss"])):
+        step = epoch * steps + i + 1
+        row = {"kind": "train", "step": step, "epoch": step / steps}
+        yield row | {name: float(column[i]) for name, column in columns.items()}
+
+
+def _record(run: RunDirectory, events: EventFile, rows: list[dict[str, Any]]) -> None:
+    run.append_metrics(rows)
+    events.add(rows)
+
+
+def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:
+    """Raise where training cannot recover from numbers that are not finite.
+
+    Under a loss scale, and where bad steps are skipped, one does no harm; a whole epoch
+    of them does, once the scale is at its least.
+    """
+    bad = [(row, name) for row in rows for name in NUMBERS if not np.isfinite(row[name])]
+    if not bad:
+        return
+    last = rows[-1]
+    guarded = any(name.endswith("last_finite") for name in last)
+    all_bad = len({row["step"] for row, _ in bad}) == len(rows)
+    may_fall = last.get("loss_scale", 0) > last.get("min_scale", 0)
+    if guarded and (may_fall or not all_bad):
+        return
+    row, name = bad[0]
+    raise RunError(
+        f"{name} became {row[name]} at step {row['step']}: lower --learning-rate or "
+        "lengthen the warm-up. The steps before are in "
+        f"{path / 'metrics.jsonl'}."
+    )

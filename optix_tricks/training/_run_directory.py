@@ -1,0 +1,216 @@
+"""The directory that holds all of a run: what it was, what it did, how to go on.
+
+config.json, environment.json, metrics.jsonl, result.json, tensorboard/, checkpoints/,
+figures/ and report.html. Text and Orbax's formats only; nothing is pickled.
+"""
+
+import datetime
+import errno
+import fcntl
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from optix_tricks.training._dataset import PathLike
+
+PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
+
+
+class RunError(RuntimeError):
+    """Something that stops a run; one sentence with the way out."""
+
+
+class RunDirectory:
+    """A run's directory, locked until it is closed or the process ends.
+
+    Make one with `start` or `reopen`, and use it in a `with` statement.
+    """
+
+    def __init__(self, path: PathLike):
+        self.path = Path(path)
+        self._lock = _lock(self.path)
+
+    def __enter__(self) -> "RunDirectory":
+        """Return self."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Free the directory for others."""
+        self._lock.close()
+
+    @classmethod
+    def start(
+        cls, path: PathLike, *, recipe: str, config: dict[str, Any]
+    ) -> "RunDirectory":
+        """Make a directory for a new run, with its configuration and environment.
+
+        Raises:
+          RunError: if `path` holds something already or cannot be written.
+        """
+        path = Path(path)
+        check_new(path)
+        with explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path)
+            run.write_json("config.json", {"recipe": recipe, "config": config})
+            run.write_json("environment.json", environment())
+        return run
+
+    @classmethod
+    def reopen(cls, path: PathLike) -> tuple["RunDirectory", str, dict[str, Any]]:
+        """Open an existing run to continue it; return it, its recipe and configuration.
+
+        Raises:
+          RunError: if `path` is no run directory, or is in use.
+        """
+        try:
+            said = json.loads((Path(path) / "config.json").read_text())
+            recipe, config = said["recipe"], said["config"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"--resume {path} is not a run directory: its config.json cannot be read "
+                f"({type(error).__name__})."
+            ) from error
+        return cls(path), recipe, config
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where the metrics are."""
+        return self.path / "metrics.jsonl"
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a file whole or not at all."""
+        with explained(self.path):
+            temporary = self.path / f".{name}.tmp"
+            temporary.write_text(json.dumps(content, indent=2, default=os.fspath) + "\n")
+            temporary.replace(self.path / name)
+
+    def append_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows, one line each, and see them safe on the disk."""
+        text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+        with explained(self.path), self.metrics_path.open("a") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All complete rows; a last line cut off by a crash is left out."""
+        if not self.metrics_path.exists():
+            return []
+        lines = self.metrics_path.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def cut_metrics(self, last_step: int) -> list[dict[str, Any]]:
+        """Keep the rows up to a step, from which the run goes on; return them."""
+        rows = [row for row in self.read_metrics() if row["step"] <= last_step]
+        with explained(self.path):
+            temporary = self.path / ".metrics.jsonl.tmp"
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            temporary.replace(self.metrics_path)
+        return rows
+
+
+def check_new(path: PathLike) -> None:
+    """Raise RunError if a directory for a new run holds something already."""
+    path = Path(path)
+    with explained(path):
+        if path.exists() and any(path.iterdir()):
+            raise RunError(
+                f"run directory {path} is not empty: continue it with --resume {path}, "
+                "or name another with --run-dir."
+            )
+
+
+def finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Replace numbers that JSON does not have by null."""
+    return {
+        name: None if isinstance(x, float) and not math.isfinite(x) else x
+        for name, x in row.items()
+    }
+
+
+def finite_lists(x: Any) -> Any:
+    """Nested lists of an array's numbers, with None for those that JSON does not have."""
+    values = np.array(x, object)
+    values[~np.isfinite(x)] = None
+    return values.tolist()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices, source revision, command and time of this process."""
+    from optix_tricks import __version__
+
+    return {
+        "optix_tricks": __version__,
+        "commit": _commit(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def no_space(path: PathLike, why: str = "") -> RunError:
+    """The error of a full disk; `why` is a clause that ends in a semicolon."""
+    return RunError(
+        f"no space left on the disk of {path}:{why} free some and continue with "
+        f"--resume {path}; what was written before is kept."
+    )
+
+
+@contextmanager
+def explained(path: PathLike) -> Iterator[None]:
+    """Turn an error of the file system, Orbax's wrapping included, into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise no_space(path) from error
+        if isinstance(error, OSError):
+            raise RunError(
+                f"cannot write to {path}: {error.strerror or error}."
+            ) from error
+        raise
+
+
+def _lock(path: Path) -> Any:
+    """Take the directory for this process; the system frees it when the process ends."""
+    with explained(path):
+        file = (path / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RunError(
+            f"run directory {path} is in use by another process: wait for it, or name "
+            "another with --run-dir."
+        ) from error
+    return file
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    if not any((parent / ".git").exists() for parent in here.parents[1:3]):
+        return None
+    asked = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or None

@@ -1,0 +1,79 @@
+"""A recipe's job under many settings and seeds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from optix_tricks._tree import PyTree
+from optix_tricks.training._dataset import Dataset
+from optix_tricks.training._loop import Job
+from optix_tricks.training._state import TrainState, create_state
+from optix_tricks.training._step import Batch, Metrics
+from optix_tricks.training._sweep import Sweep, sweep
+
+
+def sweep_jobs(
+    build_job: Callable[[Any, int], Job],
+    dataset: Dataset,
+    *,
+    settings: PyTree,
+    seeds: Sequence[int],
+    **options: Any,
+) -> Sweep:
+    """Train a recipe's job under every setting with every seed; see `sweep`.
+
+    Args:
+        build_job: `build_job(setting, seed)` returns the job of a recipe. It is called
+            once a member, and with a traced setting where the step is compiled: so it
+            must not branch on it, and shapes, `epochs` and `batch_size` must not depend
+            on it.
+        dataset: to train and test on.
+        settings: a tree of arrays [settings, ...].
+        seeds: of networks, shuffling and augmentation.
+        **options: `stop`, `mode`, `chunk_size`, `scan` and `devices` of `sweep`.
+
+    Returns:
+        A sweep whose history has the metrics of `make_train_step` at each step, and
+        `test_accuracy` and `test_loss` after each epoch, of the job's views.
+
+    Raises:
+        ValueError: see `sweep`.
+    """
+    first = build_job(jax.tree.map(lambda x: x[0], settings), seeds[0])
+
+    def init(setting: PyTree, seed: int) -> TrainState:
+        job = build_job(setting, seed)
+        return create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
+
+    def step(
+        setting: PyTree, state: TrainState, batch: Batch
+    ) -> tuple[TrainState, Metrics]:
+        # Of this job only the functions are used, not the weights.
+        return build_job(setting, seeds[0]).step(state, batch)
+
+    def evaluate(state: TrainState, batch: Batch) -> dict[str, Array]:
+        logits = first.predicted(state, batch.images)
+        return {
+            "test_accuracy": jnp.argmax(logits, axis=-1) == batch.labels,
+            "test_loss": first.test_loss(logits, batch.labels),
+        }
+
+    numbers = np.arange(len(dataset.train_labels))
+    train_data = dataset.train_images, dataset.train_labels, numbers
+    test_data = dataset.test_images, dataset.test_labels
+    return sweep(
+        init,
+        step,
+        settings=settings,
+        seeds=seeds,
+        data=Batch(*map(jnp.asarray, train_data)),
+        epochs=first.epochs,
+        batch_size=first.batch_size,
+        evaluate=evaluate,
+        test_data=Batch(*map(jnp.asarray, test_data)),
+        **options,
+    )
