@@ -30,12 +30,13 @@ SETTINGS = {
 FIRST_SEED = {"tuning": 0, "held_out": 1000}
 LOGS = {"all": History._fields, "usual": failures.USUAL}
 CUTS = (0.25, 0.5, 0.75, 1.0)
-NO_ALARM = ("healthy", "converged", "undecided")
+WELL = ("healthy", "converged", "schedule ended")
+NO_ALARM = (*WELL, "undecided")
 KINDS = (
     *("diverged", "rate too large", "rate too small", "ill-conditioned"),
     *("critical point", "vanishing gradients", "exploding gradients", "dead units"),
     *("plateau", "over-fitting", "noise floor", "batch too large"),
-    *("converged", "healthy", "undecided"),
+    *("converged", "schedule ended", "healthy", "undecided"),
 )
 
 
@@ -61,7 +62,7 @@ def row_of(case: failures.Case, split: str, histories: list[History]) -> dict[st
         start = time.perf_counter()
         row[logs] = Counter(diagnose(history).verdict for history in kept)
         row["ms"] = 1e3 * (time.perf_counter() - start) / len(kept)
-        if case.kind in ("healthy", "converged"):
+        if case.kind in WELL:
             for part in CUTS:
                 verdicts = [diagnose(cut(history, part)).verdict for history in kept]
                 row[f"{logs} at {part:.0%}"] = Counter(verdicts)

@@ -7,6 +7,7 @@ those of `held_out`: other problems, networks, optimisers and rates, and other s
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 
 from optix_tricks.dynamics import History
@@ -40,6 +41,11 @@ def keep(history: History, names: tuple[str, ...]) -> History:
 
 def minimal(history: History) -> History:
     return keep(history, MINIMAL)
+
+
+def clamped(history: History) -> History:
+    """What an estimator logs that finds no slope beneath the noise."""
+    return history._replace(noise_scale=np.full(len(history.loss), 1e9))
 
 
 def momentum(rate: Any) -> optax.GradientTransformation:
@@ -131,6 +137,7 @@ def tuning() -> list[Case]:
         case("over-fitting", "label noise", HEARSAY, momentum, 0.1),
         case("over-fitting", "small set", {**HEARSAY, "examples": 60}, adam, 3e-3),
         toy("noise floor", "quadratic", NOISY, sgd, 0.1),
+        toy("noise floor", "quadratic, clamped", NOISY, sgd, 0.1, change=clamped),
         case(
             *("noise floor", "batch of 4"),
             {"batch_size": 4, "label_noise": 0.5, "widths": ()},

@@ -75,6 +75,8 @@ def tuning() -> list[Case]:
     return [
         toy("converged", "quadratic", early, sgd, 0.15),
         case("converged", "digits", {}, momentum, ends_early(0.1, 800), 800),
+        case("schedule ended", "digits", {}, momentum, cosine(2e-3, 40)),
+        case("schedule ended", "narrow", {"widths": (4,)}, adam, cosine(3e-3, 120), 200),
         case("healthy", "sgd", {}, sgd, 0.1),
         case("healthy", "momentum", {"widths": (64, 64)}, momentum, 0.02),
         case("healthy", "adam", {"activation": "gelu"}, adam, 1e-3),

@@ -5,7 +5,7 @@ difference the gradient's noise.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
     init: Callable  # key -> params
     loss: Callable
     halves: Callable  # key -> the two halves of a batch, on a leading axis
-    batch_size: int
+    batch_size: Any
     test: Callable | None = None  # params, key -> (loss, accuracy)
 
 
@@ -52,9 +52,23 @@ def train(
 ) -> list[History]:
     """Train for each seed and return the histories."""
     schedule = rate if callable(rate) else lambda count: jnp.asarray(rate, jnp.float32)
-    tx = optimizer(schedule)
+    return train_each(
+        lambda: (problem, schedule), optimizer, steps, seeds, {}, curvature=curvature
+    )
 
-    def gradient(params: Any, halves: Any) -> tuple:
+
+def train_each(
+    setting: Callable,  # of the knobs, to a problem and a schedule
+    optimizer: Callable,
+    steps: int,
+    seeds: Sequence[int],
+    knobs: dict[str, np.ndarray],  # numbers of each run: one program trains them all
+    *,
+    curvature: bool = False,
+) -> list[History]:
+    """Train for each seed with its knobs and return the histories."""
+
+    def gradient(problem: Problem, params: Any, halves: Any) -> tuple:
         both = jax.vmap(jax.value_and_grad(problem.loss, has_aux=True), in_axes=(None, 0))
         (values, aux), grads = both(params, halves)
         mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), (values, aux, grads))
@@ -63,14 +77,16 @@ def train(
 
     @jax.jit
     @jax.vmap
-    def run(seed: jax.Array) -> tuple[dict, Any]:
+    def run(seed: jax.Array, knobs: dict[str, jax.Array]) -> tuple[dict, Any]:
+        problem, schedule = setting(**knobs)
+        tx = optimizer(schedule)
         key = jax.random.key(seed)
         params = problem.init(jax.random.fold_in(key, 0))
 
         def step(carry: tuple, count: jax.Array) -> tuple:
             params, opt_state, last, direction, trace, square = carry
             halves = problem.halves(jax.random.fold_in(key, count + 1))
-            loss, aux, grads, spread = gradient(params, halves)
+            loss, aux, grads, spread = gradient(problem, params, halves)
             updates, opt_state = tx.update(grads, opt_state, params)
             size = norm(grads)
             # |g|^2 = |G|^2 + trace/B and E|difference|^2 = 4 trace/B.
@@ -82,6 +98,7 @@ def train(
                 "update_norm": norm(updates),
                 "parameter_norm": norm(params),
                 "learning_rate": schedule(count),
+                "batch_size": jnp.asarray(problem.batch_size, jnp.float32),
                 "gradient_cosine": optax.tree.vdot(grads, last) / (size * norm(last)),
                 "noise_scale": trace / jnp.maximum(square, 1e-4 * trace),
                 "layer_gradient_norm": kernel_norms(grads),
@@ -89,7 +106,7 @@ def train(
             } | aux
             if curvature:
                 hessian = jax.jvp(
-                    lambda p: gradient(p, halves)[2], (params,), (direction,)
+                    lambda p: gradient(problem, p, halves)[2], (params,), (direction,)
                 )[1]
                 row["curvature"] = optax.tree.vdot(hessian, direction)
                 scale = 1 / jnp.maximum(norm(hessian), 1e-30)
@@ -108,7 +125,7 @@ def train(
         counts = jnp.arange(steps).reshape(CHUNKS, -1)
         return jax.lax.scan(chunk, carry, counts)[1]
 
-    rows, test = jax.device_get(run(jnp.asarray(seeds)))
+    rows, test = jax.device_get(run(np.asarray(seeds), knobs))
     rows = jax.tree.map(lambda x: np.asarray(x, np.float64).reshape(len(seeds), -1), rows)
     histories = []
     for i in range(len(seeds)):
@@ -121,7 +138,6 @@ def train(
         columns["step"] = np.arange(1, steps + 1)
         if not np.nanmax(columns["noise_scale"]) > 0:  # a loss without noise
             del columns["noise_scale"]
-        columns["batch_size"] = np.full(steps, float(problem.batch_size))
         histories.append(History(**columns))
     return histories
 
@@ -139,12 +155,12 @@ def network(
     data: str = "digits",
     *,
     widths: tuple[int, ...] = (32,),
-    activation: str = "relu",
-    gain: float = 1.0,
-    bias: float = 0.0,
+    activation: str | Callable = "relu",
+    gain: Any = 1.0,
+    bias: Any = 0.0,
     batch_size: int | None = 64,  # None: all of them
-    examples: int | None = None,  # of the training set; None: all of them
-    label_noise: float = 0.0,
+    examples: Any = None,  # the first of the training set; None: all of them
+    label_noise: Any = None,  # the share of wrong labels
     smoothing: float = 0.0,
     dropout: float = 0.0,
     squared: bool = False,
@@ -152,7 +168,7 @@ def network(
     patches: bool = False,  # a convolution of the 8x8 images in front
 ) -> Problem:
     """A plain net on real data."""
-    x, y, x_test, y_test = (a[:examples] for a in load(data))
+    x, y, x_test, y_test = load(data)
     is_regression = data in REGRESSIONS
     outputs = 1 if is_regression else int(y.max()) + 1
     scales = 10.0 ** (-shear * np.linspace(0, 1, x.shape[1]))
@@ -161,6 +177,7 @@ def network(
     y_test = jnp.asarray(y_test, y.dtype)
     size = len(x) // 2 * 2 if batch_size is None else batch_size
     sizes = (x.shape[1], *widths, outputs)
+    act = activation if callable(activation) else ACTIVATIONS[activation]
 
     def init(key: jax.Array) -> dict:
         params = {}
@@ -169,7 +186,9 @@ def network(
             factor = 2.0 if activation in ("relu", "gelu") else 1.0
             is_hidden = i < len(widths)
             kernel = (
-                kernel * (gain if is_hidden else min(gain, 1.0)) * (factor / a) ** 0.5
+                kernel
+                * (gain if is_hidden else jnp.minimum(gain, 1.0))
+                * (factor / a) ** 0.5
             )
             params[f"layer{i:02}"] = {
                 "kernel": kernel,
@@ -193,7 +212,7 @@ def network(
             layer = params[f"layer{i:02}"]
             x = x @ layer["kernel"] + layer["bias"].reshape(1, -1)
             if i < len(widths):
-                x = ACTIVATIONS[activation](x)
+                x = act(x)
                 if activation == "relu":
                     silent = jnp.all(x <= 0, axis=0)
                     dead[f"layer{i:02}"] = jnp.mean(silent, dtype=jnp.float32)
@@ -220,7 +239,7 @@ def network(
         return value, aux | ({"dead_fraction": dead} if dead else {})
 
     def labels(index: jax.Array) -> jax.Array:
-        if not label_noise:
+        if label_noise is None:
             return y[index]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(5), index)
         draws = jax.vmap(lambda k: jax.random.uniform(k, (2,)))(keys)
@@ -230,7 +249,8 @@ def network(
     def halves(key: jax.Array) -> tuple:
         index = jnp.arange(size)
         if batch_size is not None:
-            index = jax.random.randint(key, (size,), 0, len(x))
+            seen = len(x) if examples is None else examples
+            index = jax.random.randint(key, (size,), 0, seen)
         keys = jax.random.key_data(jax.random.split(key, 2))
         return x[index].reshape(2, size // 2, -1), labels(index).reshape(2, -1), keys
 
@@ -244,9 +264,9 @@ def surface(
     function: Callable,
     start: Any,
     *,
-    jitter: float = 0.1,
-    noise: float = 0.0,
-    batch_size: int = 32,
+    jitter: Any = 0.1,
+    noise: Any = 0.0,
+    batch_size: Any = 32,
 ) -> Problem:
     """A loss written down, from a start with `jitter`, its gradient with noise added.
 

@@ -11,12 +11,10 @@ from tests.dynamics.small_runs import Problem, surface
 def quadratic(
     eigenvalues: Any, start: float, offset: float = 0.0, **given: Any
 ) -> Problem:
-    values = jnp.asarray(eigenvalues, jnp.float32)
-
     def loss(x):
-        return jnp.sum(values * x**2) / 2 + offset
+        return jnp.sum(jnp.asarray(eigenvalues, jnp.float32) * x**2) / 2 + offset
 
-    return surface(loss, start * jnp.ones(len(values)), **given)
+    return surface(loss, start * np.ones(len(eigenvalues), np.float32), **given)
 
 
 def bent_valley(scale: float) -> Problem:
@@ -25,7 +23,7 @@ def bent_valley(scale: float) -> Problem:
     def loss(x):
         return (1 - x[0]) ** 2 + scale * (x[1] - x[0] ** 2) ** 2
 
-    return surface(loss, jnp.array([-1.2, 1.44]))
+    return surface(loss, np.float32([-1.2, 1.44]))
 
 
 def walls(power: float) -> Problem:
@@ -34,7 +32,7 @@ def walls(power: float) -> Problem:
     def loss(x):
         return jnp.sum((x[:4] ** 2 + 1e-3) ** power) + jnp.sum(x[4:] ** 2) / 200 + 0.1
 
-    return surface(loss, jnp.ones(12))
+    return surface(loss, np.ones(12, np.float32))
 
 
 def deep_linear(layers: int, gain: float, width: int = 8) -> Problem:
@@ -44,7 +42,7 @@ def deep_linear(layers: int, gain: float, width: int = 8) -> Problem:
             y = y @ kernel
         return jnp.mean((y - jnp.eye(width)) ** 2)
 
-    start = {f"layer{i:02}": jnp.zeros((width, width)) for i in range(layers)}
+    start = {f"layer{i:02}": np.zeros((width, width), np.float32) for i in range(layers)}
     return surface(loss, start, jitter=gain / width**0.5)
 
 
@@ -52,7 +50,7 @@ def product(size: int, jitter: float) -> Problem:
     def loss(params):
         return (1 - params["a"] @ params["b"]) ** 2 / 2 + 0.5
 
-    return surface(loss, {n: jnp.zeros(size) for n in "ab"}, jitter=jitter)
+    return surface(loss, {n: np.zeros(size, np.float32) for n in "ab"}, jitter=jitter)
 
 
 def log_uniform(low: float, high: float, number: int = 50) -> np.ndarray:

@@ -20,6 +20,7 @@ from optix_tricks.dynamics.diagnosis._findings_pace import (
     diverged,
     healthy,
     plateau,
+    schedule_ended,
 )
 from optix_tricks.dynamics.diagnosis._findings_rate import (
     ill_conditioned,
@@ -39,6 +40,12 @@ MEANING = {
         "The training loss has arrived: longer training will hardly lower it.",
         "Stop here. If the test result is not good enough, change the data, the model or "
         "the regularisation rather than the optimiser.",
+    ),
+    "schedule ended": (
+        "The loss stays where it is because the schedule has taken the rate away; how far "
+        "down it could go was not tried.",
+        "If the result is not good enough, train anew for longer or with a higher rate; "
+        "going on at this rate changes nothing.",
     ),
     "critical point": (
         "The surface is flat here: a minimum, a saddle or a flat stretch.",
@@ -103,7 +110,7 @@ MEANING = {
 }
 # A verdict of a later line stands only if none of an earlier one does.
 MINOR = ("plateau", "batch too large")
-WELL = ("healthy", "converged")
+WELL = ("healthy", "converged", "schedule ended")
 OPEN = ("plateau", "undecided", "critical point", "rate too small")
 ADVISED = {  # what to log, by how much it decides
     "gradient_norm": "gradient_norm",
@@ -155,7 +162,8 @@ def diagnose(history: History) -> Diagnosis:
     scale / batch size, the trend of the layers' gradients over depth. A condition is 0
     below its threshold's lower end, 1 above its upper, and 0 where the number was not
     logged. Of equal scores the one that causes the other wins. Any cause of trouble wins
-    over "plateau" and "batch too large", and these over "healthy" and "converged".
+    over "plateau" and "batch too large", and these over "healthy", "converged" and
+    "schedule ended".
 
     Helps when a loss stopped falling: it names the most likely cause and what to try
     first. Does little before 150 rows, in a warm-up, or with the loss alone.
@@ -228,6 +236,7 @@ def _findings(s: Symptoms, history: History) -> list[Finding]:
         noise_floor(s),
         batch_too_large(s),
         plateau(s),
+        schedule_ended(s),
         converged(s),
         healthy(s),
     ]

@@ -47,6 +47,11 @@ def finished(s: Symptoms) -> float:
     return min(ramp(decades(s.rate_left), at.RATE_LEFT), ramp(fell(s), at.FELL))
 
 
+def arrived(s: Symptoms) -> float:
+    """Whether the loss has nowhere to go, or fell far before the schedule ended."""
+    return max(at_optimum(s), min(finished(s), ramp(fell(s), at.FELL_FAR)))
+
+
 def annealing(s: Symptoms) -> float:
     """Whether the schedule is on its way down: a cure for noise that is under way."""
     return max(

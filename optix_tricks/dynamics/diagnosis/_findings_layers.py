@@ -3,7 +3,14 @@
 import numpy as np
 
 from optix_tricks.dynamics.diagnosis import _thresholds as at
-from optix_tricks.dynamics.diagnosis._finding import Finding, fell, improving, pace, stuck
+from optix_tricks.dynamics.diagnosis._finding import (
+    Finding,
+    fell,
+    improving,
+    pace,
+    small_gradient,
+    stuck,
+)
 from optix_tricks.dynamics.diagnosis._findings_rate import blown_up
 from optix_tricks.dynamics.diagnosis._history import History
 from optix_tricks.dynamics.diagnosis._symptoms import Symptoms
@@ -42,8 +49,9 @@ def by_depth(history: History) -> tuple[float, list[tuple[str, float]]]:
 def vanishing(s: Symptoms, history: History) -> Finding:
     """Gradients shrink from the last layer to the first."""
     change, sizes = by_depth(history)
-    certain = max(stuck(s), ramp(-change, at.VANISHED))
-    score = min(ramp(-change, at.DEPTH_RATIO), certain, 1 - _learning(s))
+    by_far = ramp(-change, at.VANISHED)
+    cut_off = min(stuck(s), 1 - small_gradient(s))  # where all are small it is a saddle
+    score = min(ramp(-change, at.DEPTH_RATIO), max(cut_off, by_far), 1 - _learning(s))
     return Finding("vanishing gradients", score, (pace(s), *_ends(change, sizes)))
 
 

@@ -6,7 +6,7 @@ from optix_tricks.dynamics.diagnosis import _thresholds as at
 from optix_tricks.dynamics.diagnosis._finding import (
     Finding,
     annealing,
-    at_optimum,
+    arrived,
     finished,
     improving,
     pace,
@@ -45,18 +45,28 @@ def converged(s: Symptoms) -> Finding:
     if s.accuracy > at.ACCURACY[0]:
         evidence.append(f"Training accuracy is {s.accuracy:.1%}.")
     if finished(s):
-        evidence.append(f"The learning rate is at {s.rate_left:.1%} of its peak.")
-    score = min(1 - improving(s), max(at_optimum(s), finished(s)))
-    return Finding("converged", score, tuple(evidence))
+        evidence.append(_rate_left(s))
+    return Finding("converged", min(1 - improving(s), arrived(s)), tuple(evidence))
+
+
+def schedule_ended(s: Symptoms) -> Finding:
+    """The loss is flat since the rate is gone, at a level that says nothing."""
+    score = min(1 - improving(s), finished(s), 1 - arrived(s))
+    return Finding("schedule ended", score, (pace(s), _rate_left(s)))
+
+
+def _rate_left(s: Symptoms) -> str:
+    return f"The learning rate is at {s.rate_left:.1%} of its peak."
 
 
 def critical_point(s: Symptoms) -> Finding:
     """The loss is flat, the gradient is small, and it is no optimum that one can see."""
     evidence = [pace(s)]
-    if not math.isnan(s.pull):
+    if not math.isnan(s.product):
+        noise = "" if s.pull == s.product else f", {s.pull:.1e} without its noise"
         evidence.append(
             "The gradient is small: gradient norm x parameter norm / loss is "
-            f"{s.pull:.1e} (usual: 0.1 to 100)."
+            f"{s.product:.1e}{noise} (usual: 0.1 to 100)."
         )
     elif s.gradient_left < 0.1:
         evidence.append(f"Its norm is {s.gradient_left:.1e} of the run's largest.")

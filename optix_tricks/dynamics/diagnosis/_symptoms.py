@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from optix_tricks.dynamics.diagnosis._history import History
-from optix_tricks.dynamics.diagnosis._thresholds import BLOCKS
+from optix_tricks.dynamics.diagnosis._thresholds import BLOCKS, NOISE_TAKEN_OUT
 
 
 class Trend(NamedTuple):
@@ -34,7 +34,8 @@ class Symptoms(NamedTuple):
     gradient: float  # median norm
     gradient_fall: float  # its relative fall
     gradient_left: float  # that over its largest block median of the whole history
-    pull: float  # |gradient| |parameters| / loss, noise taken out if its scale is known
+    product: float  # |gradient| |parameters| / loss, as logged
+    pull: float  # the same, noise taken out of the gradient as far as it can be known
     burst: float  # |gradient| / |parameters|
     turnover: float  # |update| / largest |parameters| of the history
     travel: float  # sum of |update| over all steps / largest |parameters|
@@ -72,7 +73,8 @@ def _measure(history: History) -> Symptoms:
     lowest = np.nanmedian(known["lowest_curvature"][late])
     first = min(seen[0], float(np.median(seen[:3]))) if len(seen) else math.nan
     noise = float(np.nanmedian((known["noise_scale"] / known["batch_size"])[late]))
-    signal = 1 / math.sqrt(1 + max(noise, 0.0)) if math.isfinite(noise) else 1.0
+    taken_out = min(max(noise, 0.0), NOISE_TAKEN_OUT) if math.isfinite(noise) else 0.0
+    product = float(np.nanmedian((gradient * parameter / np.abs(loss))[late]))
     return Symptoms(
         rows=len(seen),
         first=first,
@@ -87,7 +89,8 @@ def _measure(history: History) -> Symptoms:
         gradient=float(np.nanmedian(gradient[late])),
         gradient_fall=trend(gradient[late]).fall,
         gradient_left=_last(gradient) / np.nanmax([*block_medians(gradient), 0.0]),
-        pull=signal * float(np.nanmedian((gradient * parameter / np.abs(loss))[late])),
+        product=product,
+        pull=product / math.sqrt(1 + taken_out),
         burst=float(np.nanmedian((gradient / parameter)[late])),
         turnover=float(np.nanmedian(update[late])) / largest,
         travel=float(np.nanmean(update[late]))

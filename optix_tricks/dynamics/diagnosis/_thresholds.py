@@ -26,10 +26,11 @@ PATIENCE: Pair = (100.0, 200.0)  # rows of the whole history
 # A loss at 1.5 % of its start, or 97 % of the batch right, leaves little to explain.
 LEVEL_LEFT: Pair = (-1.5, -2.2)
 ACCURACY: Pair = (0.95, 0.99)
-# A rate below a tenth of its peak: the schedule has ended the run.
+# A rate below a tenth of its peak: the schedule has ended the run, wherever it was.
 RATE_LEFT: Pair = (-0.8, -1.2)
 FELL: Pair = (0.05, 0.25)  # from the start: something was learnt
-FELL_FAR: Pair = (0.8, 0.95)  # where the gradient is small: to a minimum, most likely
+# Where the gradient is small or the schedule has ended: to a minimum, most likely.
+FELL_FAR: Pair = (0.8, 0.95)
 LEARNT: Pair = (0.2, 0.5)  # and enough to doubt that layers are cut off
 # On its way down: by a quarter over the second half, or to a quarter of its peak.
 RATE_FALLS: Pair = (0.9, 0.6)
@@ -41,6 +42,10 @@ RISING_RATE = 1.2  # from the middle to the end of the history: a warm-up
 # more, to the end; below 1 % the surface is flat. Where the parameters' norm was not
 # logged: 1 % of the largest gradient.
 SMALL_PULL: Pair = (-1.5, -2.5)
+# Of a gradient's square that much noise to one part of slope can be taken out. Beyond, the
+# slope is the difference of two numbers that are equal up to their errors, and estimators
+# clamp it: a huge noise scale says that the slope is unknown, and not that it is zero.
+NOISE_TAKEN_OUT = 10.0
 NEGATIVE = -0.01  # smallest over largest eigenvalue: less is negative curvature
 # A gradient that halves while the loss stays: about to arrive, at a loss above zero.
 ARRIVING: Pair = (0.3, 0.7)
