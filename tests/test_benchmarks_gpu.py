@@ -1,13 +1,20 @@
 """The accelerator set: what it runs, that it can be gone on with, and that it runs."""
 
+import importlib
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 
+from benchmarks import airbench, optimizer_step, resnet50, sweep, timing
 from benchmarks.summary import lines
+from optix_tricks.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.sh"
@@ -28,9 +35,12 @@ def recorder(tmp_path):
     """A stand-in for Python that writes down its arguments and fails where it is told."""
     script = tmp_path / "python"
     script.write_text(
-        f"""#!/bin/sh
-echo "$@" >> {tmp_path}/calls
-case "$*" in *"$FAILS"*) exit 3;; esac
+        f"""#!{sys.executable} -S
+import os, shlex, sys
+asked = shlex.join(sys.argv[1:])
+with open("{tmp_path}/calls", "a") as calls:
+    print(asked, file=calls)
+sys.exit(3 if os.environ["FAILS"] in asked else 0)
 """
     )
     script.chmod(0o755)
@@ -63,13 +73,119 @@ def test_what_there_is_no_time_for_waits(tmp_path, recorder):
     assert calls(tmp_path) == ["-m benchmarks.summary"]
 
 
-def test_every_module_of_the_full_set_exists_and_takes_its_options(tmp_path, recorder):
+class Measured(list):
+    """What was asked to be measured and written, in order, in place of doing it."""
+
+    def note(self, returned, *asked):
+        self.append(asked)
+        return returned
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    asked = Measured()
+
+    class Candidate:  # of optimizer_step: a process in earnest
+        def begin(self, build, *args):
+            self.is_copy = build is timing.copy_bandwidth
+            if not self.is_copy:
+                asked.append(args)
+
+        def made(self):
+            return 8 if self.is_copy else {"trace_s": 0.0, "compile_s": 0.0}
+
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    monkeypatch.setattr(jax.config, "update", lambda *setting: None)
+    for module in (airbench, optimizer_step, resnet50, sweep):
+        saved = lambda name, rows: asked.note(name, "write", name)  # noqa: E731
+        monkeypatch.setattr(module, "save", saved)
+    stand_ins = {
+        (airbench.cifar10, "load"): lambda data: asked.note(
+            SimpleNamespace(name=data), "data", data
+        ),
+        (airbench, "say"): lambda recipe, row: None,
+        (airbench, "measure_runs"): lambda recipe, config, data, mode, runs: asked.note(
+            {}, recipe, config.width, mode, runs
+        ),
+        (airbench, "measure_steps"): lambda recipe, config, data, rounds: asked.note(
+            {}, "steps", recipe, config.width
+        ),
+        (airbench, "measure_peer_runs"): lambda config, data, runs: asked.note(
+            {}, "peer", config.width, runs
+        ),
+        (optimizer_step, "Candidate"): Candidate,
+        (optimizer_step, "arrays_of"): lambda name: np.zeros(2),
+        (optimizer_step, "take_turns"): lambda candidates, rounds: {
+            name: [1.0] * rounds for name in candidates
+        },
+        (resnet50, "available"): lambda names: names,
+        (resnet50, "show"): lambda rows: None,
+        (resnet50, "measure"): lambda given, names, batch_size: asked.note(
+            [{}], batch_size, given.width, given.image_size, given.stages, names
+        ),
+        (sweep, "cases"): lambda smoke: asked.note([], "smoke", smoke),
+    }
+    for (module, name), stand_in in stand_ins.items():
+        monkeypatch.setattr(module, name, stand_in)
+    return asked
+
+
+def asked_by(command, measured, monkeypatch):
+    """Run a command of the set in this process."""
+    _, module, *options = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [module, *options])
+    measured.clear()
+    importlib.import_module(module).main()
+    return list(measured)
+
+
+def test_the_options_of_the_full_set_are_what_is_measured(
+    tmp_path, recorder, measured, monkeypatch
+):
     run(tmp_path, recorder, FAILS="nothing", TOY="")
-    for call in calls(tmp_path):
-        _, module, *options = call.split()
-        text = (ROOT / (module.replace(".", "/") + ".py")).read_text()
-        for option in options:
-            assert not option.startswith("--") or f'"{option}"' in text, (module, option)
+    *commands, last = calls(tmp_path)
+    assert last == "-m benchmarks.summary"
+    muon, optimizer, sgd, torch, of_resnet50, airbench96, of_sweep = (
+        asked_by(command, measured, monkeypatch) for command in commands
+    )
+    data = ("data", "generated")
+    with_muon, plain = RECIPES["cifar10_airbench94_muon"], RECIPES["cifar10_airbench94"]
+    long = RECIPES["cifar10_airbench96"]
+    assert muon == [
+        data,
+        (with_muon, 64, "loop", 30),
+        (with_muon, 64, "scan", 30),
+        ("write", "airbench94_muon"),
+    ]
+    assert sgd == [
+        data,
+        ("steps", plain, 64),
+        (plain, 64, "loop", 20),
+        ("write", "airbench94"),
+    ]
+    assert torch == [data, ("peer", 64, 5), ("write", "airbench94_runs")]
+    assert airbench96 == [data, (long, 128, "loop", 3), ("write", "airbench96")]
+    assert {arrays for arrays, *_ in optimizer[:-1]} == {"resnet50", "161 tiny"}
+    assert optimizer[-1] == ("write", "optimizer_step")
+    sizes = [asked[0] for asked in of_resnet50 if asked[0] != "write"]
+    assert sizes == [256, 512]
+    assert of_resnet50[0][-1] == ["step", "scan", "torch"]
+    assert of_sweep == [("smoke", False), ("write", "sweep")]
+
+
+def test_at_toy_size_little_is_measured_and_nothing_written(
+    tmp_path, recorder, measured, monkeypatch
+):
+    run(tmp_path, recorder, FAILS="nothing")
+    for command in calls(tmp_path)[:-1]:
+        asked = asked_by(command, measured, monkeypatch)
+        assert asked
+        assert "write" not in {first for first, *_ in asked if isinstance(first, str)}
+        if "airbench" in command:
+            widths = {part for row in asked[1:] for part in row if part in (4, 64, 128)}
+            assert widths == {4}
+        if "resnet50" in command:
+            assert asked == [(4, 8, 32, (1, 1, 1, 1), asked[0][-1])]
 
 
 def test_summary_says_what_a_run_came_to():

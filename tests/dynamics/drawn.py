@@ -59,7 +59,7 @@ def plain(rng: Rng, steps: int = 600) -> Group:
     """A ReLU network under momentum."""
     # Others of the data sets are learnt by heart in the time: a healthy run needs these.
     data = str(rng.choice(["digits", "breast_cancer"]))
-    shut = -12.0 if data == "digits" else -24.0  # no input opens a unit
+    shut, noise = (-12.0, 0.3) if data == "digits" else (-24.0, 0.6)  # of two classes
     static = {
         "data": data,
         "widths": (whole(rng, 32, 80),) * int(rng.integers(1, 3)),
@@ -74,11 +74,14 @@ def plain(rng: Rng, steps: int = 600) -> Group:
     kinds = {
         "healthy": lambda r: {"rate": about(r, 5e-3, 3e-2)},
         "healthy, cosine": lambda r: {"rate": about(r, 1e-2, 5e-2), "ends": steps},
-        "rate too small": lambda r: {"rate": about(r, 3e-7, 3e-6)},
-        "dead units": lambda r: {"rate": about(r, 1e-3, 3e-2), "bias": shut * r.uniform(1, 1.6)},
+        "rate too small": lambda r: {"rate": about(r, 1e-7, 1e-6)},
+        "dead units": lambda r: {
+            "rate": about(r, 1e-3, 3e-2),
+            "bias": shut * r.uniform(1, 1.6),
+        },
         "over-fitting": lambda r: {
             "rate": about(r, 3e-2, 8e-2),
-            "label_noise": r.uniform(0.3, 0.5),
+            "label_noise": noise * r.uniform(1.0, 1.5),
             "examples": int(r.integers(50, 120)),
         },
         "converged": lambda r: {"rate": about(r, 5e-2, 0.1), "ends": steps * 0.6},
@@ -115,7 +118,7 @@ def bounded(rng: Rng, steps: int = 400) -> Group:
 
 
 def deep(rng: Rng, steps: int = 400) -> Group:
-    """Ten layers and more, of tanh where `sigmoid` is 0 and of the sigmoid where it is 1."""
+    """Ten layers and more: of tanh where `sigmoid` is 0, of the sigmoid where it is 1."""
     static = {
         "data": str(rng.choice(["digits", "classification", "teacher"])),
         "widths": (whole(rng, 16, 40),) * int(rng.integers(9, 12)),
@@ -167,9 +170,11 @@ def valley(rng: Rng, steps: int = 400) -> Group:
     def noisy(r: Rng) -> Knobs:
         found = steady(r, 0.2, 2.0, about(r, 0.1, 0.3))
         batch = whole(r, 8, 48)
-        return found | {"noise": about(r, 1.5, 4), "offset": r.uniform(1, 5)} | {
-            "batch_size": batch
-        }
+        return (
+            found
+            | {"noise": about(r, 1.5, 4), "offset": r.uniform(1, 5)}
+            | {"batch_size": batch}
+        )
 
     kinds = {
         "diverged": lambda r: steady(r, 0.1, 10, r.uniform(2.03, 2.5)),
@@ -180,8 +185,14 @@ def valley(rng: Rng, steps: int = 400) -> Group:
         "plateau": noisy,
         "converged": lambda r: steady(r, 0.3, 10, r.uniform(0.8, 1.6)),
         "healthy": lambda r: steady(r, 1e-4, 1, r.uniform(0.8, 1.5)) | {"offset": 0.0},
-        "batch too large": lambda r: steady(r, 1e-3, 1, r.uniform(0.3, 0.9))
-        | {"noise": about(r, 0.02, 0.1), "batch_size": about(r, 2e4, 2e5), "offset": 0.0},
+        "batch too large": lambda r: (
+            steady(r, 1e-3, 1, about(r, 0.02, 0.1))
+            | {
+                "noise": about(r, 0.02, 0.1),
+                "batch_size": about(r, 2e4, 2e5),
+                "offset": 0.0,
+            }
+        ),
     }
     usual = {"start": 3.0, "noise": 0.0, "offset": 0.05, "batch_size": 32.0}
     static = {"size": size}

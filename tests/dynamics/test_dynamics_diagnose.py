@@ -76,6 +76,7 @@ SYMPTOMS = {
     "batch too large": usual(
         loss=np.exp(-STEP / 200), noise_scale=full(5), batch_size=full(4096)
     ),
+    "schedule ended": usual(learning_rate=np.where(STEP < 150, 0.01, 1e-5)),
     "undecided": usual(loss=np.exp(noise(2.0))),
 }
 
@@ -116,13 +117,59 @@ def test_the_unit_of_the_loss_does_not_matter(verdict, unit):
     assert dict(found.others) == pytest.approx(dict(wanted.others))
 
 
-def test_a_number_at_the_middle_of_its_threshold_scores_about_one_half():
-    history = usual(loss=np.full(ROWS, 1.3), gradient_cosine=full(-0.36))
-    assert diagnose(history).verdict == "rate too large"
-    assert diagnose(history).score == pytest.approx(0.16 / 0.3)
-    weaker = diagnose(history._replace(gradient_cosine=full(-0.34)))
-    assert weaker.verdict == "plateau"
-    assert dict(weaker.others)["rate too large"] == pytest.approx(0.14 / 0.3)
+TOWARDS = {  # a symptom that is not there at 0 and all there at 1
+    "healthy": lambda t: usual(loss=np.exp(-t * STEP / 200) + noise(0.05)),
+    "converged": lambda t: usual(accuracy=full(0.5 + t / 2)),
+    "schedule ended": lambda t: usual(
+        learning_rate=np.where(STEP < 150, 0.01, 0.01 * 10 ** (-3 * t))
+    ),
+    "critical point": lambda t: usual(gradient_norm=full(10 ** (-4 * t))),
+    "rate too large": lambda t: usual(gradient_cosine=full(-t)),
+    "rate too small": lambda t: usual(
+        loss=3 - STEP / 1e4, update_norm=full(10 ** (-2 - 4 * t))
+    ),
+    "ill-conditioned": lambda t: SYMPTOMS["ill-conditioned"]._replace(
+        curvature=full(10 ** (3 * t - 1))
+    ),
+    "vanishing gradients": lambda t: usual(
+        layer_gradient_norm={n: full(10.0 ** (t * i)) for i, n in enumerate(LAYERS)}
+    ),
+    "exploding gradients": lambda t: usual(
+        layer_gradient_norm={n: full(10.0 ** (-t * i)) for i, n in enumerate(LAYERS)}
+    ),
+    "dead units": lambda t: usual(dead_fraction={"layer0": full(t)}),
+    "diverged": lambda t: usual(loss=np.exp(t * STEP / 100)),
+    "over-fitting": lambda t: SYMPTOMS["over-fitting"]._replace(
+        test_loss=1 + 0.2 * t * (np.arange(10.0) - 3) ** 2,
+        test_accuracy=np.full(10, 0.85),
+    ),
+    "noise floor": lambda t: usual(
+        noise_scale=full(32 * 10 ** (3 * t)), batch_size=full(32)
+    ),
+    "batch too large": lambda t: usual(
+        loss=np.exp(-STEP / 200),
+        noise_scale=full(4096 * 10 ** (-3 * t)),
+        batch_size=full(4096),
+    ),
+}
+
+
+def test_every_cause_has_a_way_to_it():
+    assert TOWARDS.keys() == MEANING.keys() - {"plateau", "undecided"}
+
+
+@pytest.mark.parametrize("verdict", TOWARDS)
+def test_a_growing_symptom_turns_the_verdict_once_and_where_its_score_says(verdict):
+    found = [diagnose(TOWARDS[verdict](t)) for t in np.linspace(0, 1, 41)]
+    named = [diagnosis.verdict == verdict for diagnosis in found]
+    assert not named[0]
+    assert named[-1]
+    assert named == sorted(named)
+    scores = [dict([d[:2], *d.others]).get(verdict, 0.0) for d in found]
+    assert scores == sorted(scores)
+    assert len(set(scores)) > 3  # by degrees, from below one half
+    assert max(s for s, there in zip(scores, named, strict=True) if not there) < 0.5
+    assert min(s for s, there in zip(scores, named, strict=True) if there) >= 0.5
 
 
 @given(st.floats(-5, 5), st.floats(-4, 4), st.floats(0.01, 3))
@@ -199,9 +246,34 @@ def test_few_rows_are_undecided():
     assert "20 rows" in diagnosis.evidence[0]
 
 
-def test_a_finished_schedule_is_converged_not_stuck():
-    rate = np.where(STEP < 150, 0.01, 1e-5)
-    assert diagnose(usual(learning_rate=rate)).verdict == "converged"
+def test_a_finished_schedule_is_convergence_only_where_the_loss_fell_far():
+    ended = {"learning_rate": np.where(STEP < 150, 0.01, 1e-5)}
+    little = diagnose(usual(**ended))
+    assert little.verdict == "schedule ended"
+    assert "0.1% of its peak" in str(little)
+    assert diagnose(usual(**ended, accuracy=full(0.34))).verdict == "schedule ended"
+    assert diagnose(usual(**ended, accuracy=full(0.995))).verdict == "converged"
+    far = diagnose(usual(**ended, loss=flat_loss(level=0.1)))
+    assert far.verdict == "converged"
+    assert dict(far.others).get("schedule ended", 0.0) < 0.5
+
+
+def test_noise_without_bounds_is_no_critical_point():
+    logged = {"gradient_norm": full(0.03), "batch_size": full(32)}
+    for scale in (1e3, 1e6, 1e12):
+        diagnosis = diagnose(usual(**logged, noise_scale=full(scale)))
+        assert diagnosis.verdict == "noise floor"
+        assert "critical point" not in dict(diagnosis.others)
+
+
+def test_evidence_of_a_small_gradient_has_the_product_that_was_logged():
+    history = usual(gradient_norm=full(2e-3), noise_scale=full(320), batch_size=full(32))
+    diagnosis = diagnose(history)
+    product = np.median((history.gradient_norm * 10 / history.loss)[ROWS // 2 :])
+    assert diagnosis.verdict == "critical point"
+    assert f"is {product:.1e}, {product / 11**0.5:.1e} without its noise" in str(
+        diagnosis
+    )
 
 
 def test_the_curvature_decides_between_minimum_and_saddle():

@@ -52,6 +52,7 @@ def vanishing(s: Symptoms, history: History) -> Finding:
     by_far = ramp(-change, at.VANISHED)
     cut_off = min(stuck(s), 1 - small_gradient(s))  # where all are small it is a saddle
     score = min(ramp(-change, at.DEPTH_RATIO), max(cut_off, by_far), 1 - _learning(s))
+    score = min(score, 1 - blown_up(s))  # which saturates units
     return Finding("vanishing gradients", score, (pace(s), *_ends(change, sizes)))
 
 
