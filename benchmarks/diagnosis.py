@@ -1,10 +1,10 @@
 """How often is `diagnose` right, and how often does it alarm for nothing?
 
 Trains the labelled suite of `tests/dynamics` on the settings that thresholds were chosen
-on and, with other seeds, on the settings that were held out, and diagnoses each run:
-with all that it can log, and with what the training step logs by itself. Healthy runs
-are also cut after 25, 50 and 75 % of their rows. Prints confusion matrices, the recall
-of each kind and the share of false alarms with a 95 % interval (Wilson's).
+on, on those that were held out, and on settings drawn at random (`drawn`), and diagnoses
+each run: with all that it can log, and with what the training step logs by itself.
+Healthy runs are also cut after 25, 50 and 75 % of their rows. Prints confusion matrices,
+the recall of each kind and the share of false alarms with a 95 % interval (Wilson's).
 
     python -m benchmarks.diagnosis [--seeds 10] [--splits held_out] [--figure FILE]
 """
@@ -21,13 +21,14 @@ from benchmarks.timing import save
 from optix_tricks.dynamics import History, diagnose
 from optix_tricks.dynamics.diagnosis._history import cut
 from optix_tricks.reports import plot_confusion
-from tests.dynamics import failures, healthy, held_out
+from tests.dynamics import drawn, failures, healthy, held_out
 
 SETTINGS = {
     "tuning": failures.tuning() + healthy.tuning(),
     "held_out": held_out.failures() + held_out.healthy(),
+    "drawn": [case for draw in drawn.UNSEEN for case in drawn.cases(draw)],
 }
-FIRST_SEED = {"tuning": 0, "held_out": 1000}
+FIRST_SEED = {"tuning": 0, "held_out": 1000, "drawn": 0}
 LOGS = {"all": History._fields, "usual": failures.USUAL}
 CUTS = (0.25, 0.5, 0.75, 1.0)
 WELL = ("healthy", "converged", "schedule ended")
@@ -105,42 +106,49 @@ def show(counts: np.ndarray) -> None:
         print(f"{name:21}{cells}{right:7.0%}")
 
 
+def judged(splits: list[str], seeds: int) -> list[dict[str, Any]]:
+    """Train and diagnose the settings of the splits: a row a setting."""
+    rows: list[dict[str, Any]] = []
+    for split in splits:
+        of_split = range(FIRST_SEED[split], FIRST_SEED[split] + seeds)
+        for case in SETTINGS[split]:
+            rows.append(row_of(case, split, case.make(of_split)))
+            print(split, case.kind, case.name, dict(rows[-1]["all"]), flush=True)
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A confusion matrix and false alarms for each split and each set of columns."""
+    found: list[dict[str, Any]] = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        for logs in LOGS:
+            counts = matrix(rows, split, logs).tolist()
+            of_split = {"split": split, "logs": logs}
+            found.append(of_split | {"verdicts": KINDS, "counts": counts})
+            found += false_alarms(rows, split, logs)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--splits", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--figure")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for split in given.splits:
-        seeds = range(FIRST_SEED[split], FIRST_SEED[split] + given.seeds)
-        for case in SETTINGS[split]:
-            rows.append(row_of(case, split, case.make(seeds)))
-            print(split, case.kind, case.name, dict(rows[-1]["all"]), flush=True)
-    summary: list[dict[str, Any]] = []
-    for split in given.splits:
-        for logs in LOGS:
-            print(f"\n{split}, {logs} columns")
-            counts = matrix(rows, split, logs)
-            show(counts)
-            summary.append(
-                {
-                    "split": split,
-                    "logs": logs,
-                    "verdicts": KINDS,
-                    "counts": counts.tolist(),
-                }
+    rows = judged(given.splits, given.seeds)
+    for row in (found := summary(rows)):
+        if "counts" in row:
+            print(f"\n{row['split']}, {row['logs']} columns")
+            show(np.array(row["counts"]))
+        else:
+            print(
+                f"false alarms at {row['part']:4.0%}: {row['alarms']} of "
+                f"{row['runs']} healthy runs, {row['rate']:.1%} "
+                f"({row['low']:.1%} to {row['high']:.1%}); "
+                f"undecided {row['undecided']:.0%}"
             )
-            for found in false_alarms(rows, split, logs):
-                summary.append(found)
-                print(
-                    f"false alarms at {found['part']:4.0%}: {found['alarms']} of "
-                    f"{found['runs']} healthy runs, {found['rate']:.1%} "
-                    f"({found['low']:.1%} to {found['high']:.1%}); "
-                    f"undecided {found['undecided']:.0%}"
-                )
     print(f"\n{np.median([row['ms'] for row in rows]):.1f} ms a diagnosis")
-    save("diagnosis", summary + rows)
+    save("diagnosis", found + rows)
     if given.figure:
         counts = matrix(rows, "held_out", "all")
         plot_confusion(counts, KINDS[:-1], KINDS).savefig(given.figure, dpi=130)

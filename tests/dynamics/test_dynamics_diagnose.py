@@ -268,11 +268,13 @@ def test_noise_without_bounds_is_no_critical_point():
 
 def test_evidence_of_a_small_gradient_has_the_product_that_was_logged():
     history = usual(gradient_norm=full(2e-3), noise_scale=full(320), batch_size=full(32))
+    noise = 10.0  # over the batch
     diagnosis = diagnose(history)
     product = np.median((history.gradient_norm * 10 / history.loss)[ROWS // 2 :])
     assert diagnosis.verdict == "critical point"
-    assert f"is {product:.1e}, {product / 11**0.5:.1e} without its noise" in str(
-        diagnosis
+    assert (
+        f"is {product:.1e}, {product / (1 + noise) ** 0.5:.1e} without its noise"
+        in str(diagnosis)
     )
 
 

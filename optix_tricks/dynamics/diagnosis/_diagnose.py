@@ -42,8 +42,8 @@ MEANING = {
         "the regularisation rather than the optimiser.",
     ),
     "schedule ended": (
-        "The loss stays where it is because the schedule has taken the rate away; how far "
-        "down it could go was not tried.",
+        "The loss stays where it is because the schedule has taken the rate away; how "
+        "far down it could go was not tried.",
         "If the result is not good enough, train anew for longer or with a higher rate; "
         "going on at this rate changes nothing.",
     ),
@@ -223,15 +223,16 @@ def _undecided(s: Symptoms) -> Finding:
 
 def _findings(s: Symptoms, history: History) -> list[Finding]:
     """All findings, a cause before what it causes."""
+    explosion = exploding(s, history)
     return [
-        exploding(s, history),
+        explosion,
         vanishing(s, history),
         dead_units(s, history),
         diverged(s),
         over_fitting(s, history),
         too_large(s),
         ill_conditioned(s),
-        too_small(s),
+        too_small(s, explosion),
         critical_point(s),
         noise_floor(s),
         batch_too_large(s),

@@ -31,7 +31,7 @@ def at_optimum(s: Symptoms) -> float:
     return max(
         min(ramp(left, at.LEVEL_LEFT), 1 - crawls(s, ramp(s.cosine, at.COHERENT))),
         ramp(s.accuracy, at.ACCURACY),
-        min(minimum, small_gradient(s)),
+        min(minimum, small_gradient(s._replace(pull=s.product))),  # that is certain
     )
 
 

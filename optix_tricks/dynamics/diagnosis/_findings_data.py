@@ -14,6 +14,7 @@ from optix_tricks.dynamics.diagnosis._finding import (
     small_gradient,
     stuck,
 )
+from optix_tricks.dynamics.diagnosis._findings_rate import blown_up
 from optix_tricks.dynamics.diagnosis._history import History
 from optix_tricks.dynamics.diagnosis._symptoms import Symptoms
 from optix_tricks.dynamics.diagnosis._thresholds import decades, ramp
@@ -44,6 +45,7 @@ def over_fitting(s: Symptoms, history: History) -> Finding:
         evidence.append(f"Accuracy is {gap:.1%} higher in training than in the test.")
         rising = min(ramp(rise, at.TEST_RISE), ramp(gap, at.SMALL_GAP))
         score = max(rising, ramp(gap, at.LARGE_GAP))
+    score = min(score, 1 - blown_up(s))  # which raises both losses
     return Finding("over-fitting", score, tuple(evidence))
 
 

@@ -58,8 +58,8 @@ def blown_up(s: Symptoms) -> float:
     return max(min(far, ramp(left, at.UNLEARNT)), min(step, ramp(left, at.RISE)))
 
 
-def too_small(s: Symptoms) -> Finding:
-    """There is a slope, and hardly a step down it."""
+def too_small(s: Symptoms, exploding: Finding) -> Finding:
+    """There is a slope, and hardly a step down it: not since gradients explode."""
     evidence = [pace(s)]
     if s.travel < 10 ** at.TRAVEL[0]:
         evidence.append(
@@ -83,7 +83,7 @@ def too_small(s: Symptoms) -> Finding:
     short = ramp(decades(s.travel), at.TRAVEL)
     if s.bounce > 0:
         short = min(max(short, straight), ramp(decades(s.bounce), at.FAR_FROM_LIMIT))
-    slope = min(1 - small_gradient(s), 1 - ramp(decades(s.burst), at.BURST))
+    slope = min(1 - small_gradient(s), 1 - exploding.score)
     score = min(stalled(s), 1 - annealing(s), slope, short)
     return Finding("rate too small", score, tuple(evidence))
 

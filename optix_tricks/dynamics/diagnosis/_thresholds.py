@@ -42,10 +42,11 @@ RISING_RATE = 1.2  # from the middle to the end of the history: a warm-up
 # more, to the end; below 1 % the surface is flat. Where the parameters' norm was not
 # logged: 1 % of the largest gradient.
 SMALL_PULL: Pair = (-1.5, -2.5)
-# Of a gradient's square that much noise to one part of slope can be taken out. Beyond, the
-# slope is the difference of two numbers that are equal up to their errors, and estimators
-# clamp it: a huge noise scale says that the slope is unknown, and not that it is zero.
-NOISE_TAKEN_OUT = 10.0
+# Of a gradient's square that many parts noise to one of slope can be taken out. Beyond,
+# the slope is the difference of two numbers that are equal up to their errors, and
+# estimators clamp it: a huge noise scale tells that the slope is unknown, not that it is
+# zero.
+NOISE_TAKEN_OUT = 30.0
 NEGATIVE = -0.01  # smallest over largest eigenvalue: less is negative curvature
 # A gradient that halves while the loss stays: about to arrive, at a loss above zero.
 ARRIVING: Pair = (0.3, 0.7)
