@@ -8,6 +8,7 @@ that shows a failure.
 
 import contextlib
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,8 +56,18 @@ def showing(code: str) -> Iterator[None]:
         raise
     except Exception as error:
         if not hasattr(error, "shown_by"):
-            error.shown_by = code  # type: ignore[attr-defined]
+            error.shown_by = in_one_line(code)  # type: ignore[attr-defined]
         raise
+
+
+def in_one_line(code: str) -> str:
+    r"""The same statements in one line.
+
+    >>> in_one_line("a = f( \n 1); b = a")
+    'a = f(1); b = a'
+    """
+    joined = " ".join(code.split())
+    return re.sub(r"(?<=[(\[{]) | (?=[)\]}])", "", joined)
 
 
 def check_column(subject: Subject, column: Column) -> Row:

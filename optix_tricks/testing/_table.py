@@ -58,6 +58,12 @@ class Table:
         """The rows of columns that could not be asked, each with its reason."""
         return self._of(NOT_APPLICABLE)
 
+    def assert_passed(self) -> None:
+        """Raise an AssertionError of the failures if there are any."""
+        if not self.passed:
+            lines = (f"{row.reason}\n>>> {row.reproduction}" for row in self.failures)
+            raise AssertionError("\n".join(lines)) from self.failures[0].error
+
     def _of(self, outcome: str) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.outcome == outcome)
 
