@@ -81,23 +81,24 @@ def vmapped_numbers_equal_a_loop(subject: TransformationSubject) -> None:
     settings = (shrink * np.array([float(x) for x in given.values()])).astype(np.float32)
     each = {name: f"x[{place}]" for place, name in enumerate(names)}
     with showing(f"""
-        train = lambda x: testing.run({subject.written(each)}, params, grads[:2])[0];
+        train = lambda x: testing.run({subject.written(each)}, params, grads[:2]);
         x = jnp.array({settings.tolist()!r}); alone = [jax.jit(train)(y) for y in x];
         found = jax.jit(jax.vmap(train))(x);
         want = jax.tree.map(lambda *y: jnp.stack(y), *alone);
         testing.assert_close(found, want, {written(near)})"""):
         params, grads = subject.params, subject.grads[:2]
 
-        def train(values: jax.Array) -> list[Any]:
+        def train(values: jax.Array) -> tuple[list[Any], Any]:
             tx = subject.build(**dict(zip(names, values, strict=True)))
-            return run(tx, params, grads)[0]
+            return run(tx, params, grads)
 
         together = jax.jit(jax.vmap(train))(settings)
         inner, alone = subject.compiled_injected, []
         for values in settings:
             state = inner.init(params)
             state.hyperparams.update(zip(names, map(jnp.asarray, values), strict=True))
-            alone.append(run(inner, params, grads, state)[0])
+            updates, state = run(inner, params, grads, state)
+            alone.append((updates, state.inner_state))
         assert_close(together, jax.tree.map(lambda *x: jnp.stack(x), *alone), **near)
 
 

@@ -14,43 +14,42 @@ from optix_tricks.testing._compare import (
 )
 from optix_tricks.testing._subject import TransformationSubject
 
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 STEP = "tx.update(grads[0], state, params)"
+
+
+def _in(subject: TransformationSubject, dtype: str, code: str) -> str:
+    wide = "jax.config.update('jax_enable_x64', True); " if dtype == "float64" else ""
+    return wide + subject.in_dtype(dtype, code)
 
 
 def init_from_shapes(subject: TransformationSubject) -> None:
     """`init` takes shapes in place of arrays, and under `eval_shape` makes the same."""
-    tx, params = subject.tx, subject.params
-    want = tx.init(params)
     code = "testing.assert_same_signature({}, tx.init(params))"
-    with showing(code.format("jax.eval_shape(tx.init, params)")):
-        assert_same_signature(jax.eval_shape(tx.init, params), want)
-    with showing(code.format("tx.init(jax.eval_shape(lambda: params))")):
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-        assert_same_signature(tx.init(shapes), want)
+    traced = code.format("jax.eval_shape(tx.init, params)")
+    shaped = code.format("tx.init(jax.eval_shape(lambda: params))")
+    for dtype in DTYPES:
+        with jax.enable_x64(dtype == "float64"):
+            tx, (params, _) = subject.tx, subject.cast(dtype, dtype)
+            want = tx.init(params)
+            with showing(_in(subject, dtype, traced)):
+                assert_same_signature(jax.eval_shape(tx.init, params), want)
+            with showing(_in(subject, dtype, shaped)):
+                shapes = jax.eval_shape(lambda params=params: params)
+                assert_same_signature(tx.init(shapes), want)
 
 
 def state_is_stable(subject: TransformationSubject) -> None:
     """The state keeps structure, shapes, dtypes and weak types from step to step."""
     code = f"state = tx.init(params); testing.assert_same_signature({STEP}[1], state)"
-    with showing(code):
-        state = subject.tx.init(subject.params)
-        assert_same_signature(subject.steps[1], state)
-    for dtype in ("float32", "bfloat16", "float16"):
-        with showing(subject.in_dtype(dtype, code)):
-            _is_stable_when_traced(subject, dtype)
-    wide = subject.in_dtype("float64", code)
-    with (
-        jax.enable_x64(True),
-        showing(f"jax.config.update('jax_enable_x64', True); {wide}"),
-    ):
-        _is_stable_when_traced(subject, "float64")
-
-
-def _is_stable_when_traced(subject: TransformationSubject, dtype: str) -> None:
-    params, grads = subject.cast(dtype, dtype)
-    state = subject.tx.init(params)
-    _, after = jax.eval_shape(subject.tx.update, grads[0], state, params)
-    assert_same_signature(after, state)
+    for dtype in DTYPES:
+        with jax.enable_x64(dtype == "float64"), showing(_in(subject, dtype, code)):
+            params, grads = subject.cast(dtype, dtype)
+            state = subject.tx.init(params)
+            _, after = jax.eval_shape(subject.tx.update, grads[0], state, params)
+            assert_same_signature(after, state)
+            if dtype != "float64":
+                assert_same_signature(subject.steps_in(dtype)[1], state)
 
 
 def scan_and_cond_carry_the_state(subject: TransformationSubject) -> None:
@@ -62,28 +61,28 @@ def scan_and_cond_carry_the_state(subject: TransformationSubject) -> None:
     kept = f"""
         kept = lambda state: jax.lax.cond(True, lambda: {STEP}[1], lambda: state);
         jax.eval_shape(kept, tx.init(params))"""
-    for dtype in ("float32", "bfloat16", "float16"):
-        params, grads = subject.cast(dtype, dtype)
+    for dtype in DTYPES:
+        with jax.enable_x64(dtype == "float64"):
+            _carry(
+                subject, dtype, _in(subject, dtype, scanned), _in(subject, dtype, kept)
+            )
 
-        def step(state: Any, g: Any = grads[0], params: Any = params) -> Any:
-            return subject.tx.update(g, state, params)[1]
 
-        # Traced, not run: a scan or cond whose carry changes its type raises then.
-        with showing(subject.in_dtype(dtype, scanned)):
-            start = subject.tx.init(params)
+def _carry(subject: TransformationSubject, dtype: str, scanned: str, kept: str) -> None:
+    """Traced, not run: a scan or cond whose carry changes its type raises then."""
+    params, grads = subject.cast(dtype, dtype)
 
-            def scan(state: Any, step: Any = step) -> Any:
-                return jax.lax.scan(lambda s, _: (step(s), None), state, None, length=2)[
-                    0
-                ]
+    def step(state: Any, _: None = None) -> tuple[Any, None]:
+        return subject.tx.update(grads[0], state, params)[1], None
 
-            assert_same_signature(jax.eval_shape(scan, start), start)
-        with showing(subject.in_dtype(dtype, kept)):
-
-            def cond(state: Any, step: Any = step) -> Any:
-                return jax.lax.cond(True, step, lambda s: s, state)
-
-            assert_same_signature(jax.eval_shape(cond, start), start)
+    with showing(scanned):
+        start = subject.tx.init(params)
+        after = jax.eval_shape(lambda s: jax.lax.scan(step, s, None, 2)[0], start)
+        assert_same_signature(after, start)
+    with showing(kept):
+        either = (lambda s: step(s)[0]), (lambda s: s)
+        after = jax.eval_shape(lambda s: jax.lax.cond(True, *either, s), start)
+        assert_same_signature(after, start)
 
 
 def jit_equals_eager(subject: TransformationSubject) -> None:

@@ -35,7 +35,7 @@ class TransformationSubject:
       factory: makes the transformation from `hyperparams`, by name.
       hyperparams: a number for each hyperparameter that is to be tried.
       params: a tree of float32 parameters, by default those of `testing.example()`.
-      grads: a list of gradients, at least two trees like the parameters; by default drawn.
+      grads: gradients of at least two steps, trees like the parameters; drawn by default.
       extra: which of `value`, `grad`, `value_fn`, `grad_fn` an update is given; by
         default the least with which it can be traced.
       invariances: what is declared, out of "scale", "permutation" and "leafwise".
@@ -198,6 +198,16 @@ class TransformationSubject:
     def compiled_steps(self) -> tuple[list[Any], Any]:
         """The same of the compiled update."""
         return run(self.compiled, self.params, self.grads)
+
+    def steps_in(self, dtype: str) -> tuple[list[Any], Any]:
+        """The same with parameters and gradients in another dtype."""
+        if dtype not in self._steps_in:
+            self._steps_in[dtype] = run(self.tx, *self.cast(dtype, dtype))
+        return self._steps_in[dtype]
+
+    @functools.cached_property
+    def _steps_in(self) -> dict[str, Any]:
+        return {}
 
     def tolerance(self, column: str) -> dict[str, float]:
         """A few roundings of numbers of order one, or as many times as the column may."""
