@@ -37,6 +37,7 @@ LEVELS = {
     "reports": 9,
     "studies": 10,
     "cli": 11,
+    "testing": 11,
     "__main__": 12,
 }
 ALLOWED = {

@@ -1,9 +1,6 @@
 """The table: every public transformation, one row each, sorted by family."""
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
+import functools
 
 from cases import (
     adam,
@@ -19,6 +16,7 @@ from cases import (
     wrappers_b,
 )
 from cases.row import Case, with_a_loss
+from optix_tricks.testing import TransformationSubject
 
 __all__ = [
     "CASES",
@@ -27,7 +25,7 @@ __all__ = [
     "SECOND_ORDER",
     "WRAPPERS",
     "Case",
-    "random_tree",
+    "subject",
     "with_a_loss",
 ]
 
@@ -51,16 +49,14 @@ SECOND_ORDER: list[Case] = second_order.SECOND_ORDER
 CASES = LINKS + OPTIMISERS + WRAPPERS + SECOND_ORDER
 
 
-def random_tree(seed: int, dtype: Any = jnp.float32, scale: float = 1.0) -> Any:
-    """A small network's parameters: kernels, biases, a norm, a scalar, nesting."""
-    keys = iter(jax.random.split(jax.random.key(seed), 8))
-
-    def draw(*shape: int) -> jax.Array:
-        return (scale * jax.random.normal(next(keys), shape, jnp.float32)).astype(dtype)
-
-    return {
-        "conv": {"kernel": draw(3, 3, 2, 8), "bias": draw(8)},
-        "norm": {"scale": draw(8)},
-        "head": [draw(8, 16)],
-        "gain": draw(),
-    }
+@functools.cache
+def subject(name: str) -> TransformationSubject:
+    """A row as the columns of the contract see it; what they share is made once."""
+    case = {case.name: case for case in CASES}[name]
+    return TransformationSubject(
+        case.factory,
+        case.given,
+        updates_dtype=case.updates_dtype,
+        roundings=case.roundings,
+        name=f"cases.subject({name!r}).factory",
+    )

@@ -1,0 +1,23 @@
+"""What a state keeps for each parameter, found by the end of its path and its shape."""
+
+from typing import Any
+
+import jax
+
+
+def slots(state: Any, params: Any) -> list[tuple[str, Any, Any]]:
+    """Return path in the state, what lies there, and the parameter it is kept for.
+
+    >>> import jax.numpy as jnp, optax
+    >>> params = {"w": jnp.ones(3)}
+    >>> state = optax.trace(0.9).init(params)
+    >>> [(name, x.shape) for name, x, _ in slots(state, params)]
+    [(".trace['w']", (3,))]
+    """
+    own = jax.tree_util.tree_leaves_with_path(params)
+    return [
+        (jax.tree_util.keystr(path), x, param)
+        for path, x in jax.tree_util.tree_leaves_with_path(state)
+        for end, param in own
+        if path[len(path) - len(end) :] == end and x.shape == param.shape and x.ndim
+    ]
