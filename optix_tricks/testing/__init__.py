@@ -20,7 +20,19 @@ from optix_tricks.testing._compare import (
     signature,
 )
 from optix_tricks.testing._loss import with_a_loss
+from optix_tricks.testing._loss_contract import (
+    LOSS_COLUMNS,
+    LossSubject,
+    check_loss,
+    loss_test,
+)
 from optix_tricks.testing._run import compiled, example, run
+from optix_tricks.testing._schedule_contract import (
+    SCHEDULE_COLUMNS,
+    ScheduleSubject,
+    check_schedule,
+    schedule_test,
+)
 from optix_tricks.testing._subject import IMPORTS, TransformationSubject, inject
 from optix_tricks.testing._table import Row, Table
 from optix_tricks.testing._transformations import (
@@ -31,11 +43,15 @@ from optix_tricks.testing._transformations import (
 
 __all__ = [
     "IMPORTS",
+    "LOSS_COLUMNS",
+    "SCHEDULE_COLUMNS",
     "TRANSFORMATION_COLUMNS",
     "Layer",
+    "LossSubject",
     "NotApplicable",
     "Pair",
     "Row",
+    "ScheduleSubject",
     "Table",
     "TransformationSubject",
     "assert_close",
@@ -45,12 +61,16 @@ __all__ = [
     "assert_one_rounding",
     "assert_same_signature",
     "cast",
+    "check_loss",
+    "check_schedule",
     "check_transformation",
     "compiled",
     "example",
     "inject",
+    "loss_test",
     "nnx_module",
     "run",
+    "schedule_test",
     "showing",
     "signature",
     "strategies",

@@ -169,12 +169,8 @@ def valley(rng: Rng, steps: int = 400) -> Group:
 
     def noisy(r: Rng) -> Knobs:
         found = steady(r, 0.2, 2.0, about(r, 0.1, 0.3))
-        batch = whole(r, 8, 48)
-        return (
-            found
-            | {"noise": about(r, 1.5, 4), "offset": r.uniform(1, 5)}
-            | {"batch_size": batch}
-        )
+        floor = {"start": 1.0, "offset": r.uniform(1, 5)}  # well above zero
+        return found | floor | {"noise": about(r, 1.5, 4), "batch_size": whole(r, 8, 48)}
 
     kinds = {
         "diverged": lambda r: steady(r, 0.1, 10, r.uniform(2.03, 2.5)),
