@@ -41,7 +41,8 @@ LEVELS = {
     "__main__": 12,
 }
 ALLOWED = {
-    "flax": {"layers", "dynamics", "initializers", "training", "recipes", "studies"},
+    "flax": {"layers", "dynamics", "initializers", "training", "recipes", "studies"}
+    | {"testing"},
     "matfree": {"dynamics"},
     "tensorflow_datasets": {"training"},
     "grain": {"training"},

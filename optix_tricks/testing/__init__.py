@@ -19,17 +19,15 @@ from optix_tricks.testing._compare import (
     cast,
     signature,
 )
+from optix_tricks.testing._layer_subject import LayerSubject
+from optix_tricks.testing._layers import LAYER_COLUMNS, check_layer, layer_test
 from optix_tricks.testing._loss import with_a_loss
-from optix_tricks.testing._loss_contract import (
-    LOSS_COLUMNS,
-    LossSubject,
-    check_loss,
-    loss_test,
-)
+from optix_tricks.testing._loss_subject import LossSubject
+from optix_tricks.testing._losses import LOSS_COLUMNS, check_loss, loss_test
 from optix_tricks.testing._run import compiled, example, run
-from optix_tricks.testing._schedule_contract import (
+from optix_tricks.testing._schedule_subject import ScheduleSubject
+from optix_tricks.testing._schedules import (
     SCHEDULE_COLUMNS,
-    ScheduleSubject,
     check_schedule,
     schedule_test,
 )
@@ -43,10 +41,12 @@ from optix_tricks.testing._transformations import (
 
 __all__ = [
     "IMPORTS",
+    "LAYER_COLUMNS",
     "LOSS_COLUMNS",
     "SCHEDULE_COLUMNS",
     "TRANSFORMATION_COLUMNS",
     "Layer",
+    "LayerSubject",
     "LossSubject",
     "NotApplicable",
     "Pair",
@@ -61,12 +61,14 @@ __all__ = [
     "assert_one_rounding",
     "assert_same_signature",
     "cast",
+    "check_layer",
     "check_loss",
     "check_schedule",
     "check_transformation",
     "compiled",
     "example",
     "inject",
+    "layer_test",
     "loss_test",
     "nnx_module",
     "run",

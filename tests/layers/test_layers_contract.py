@@ -1,7 +1,7 @@
 """What holds for every layer: rows from rows.py, a column a test.
 
-The columns are the public ones of `optix_tricks.testing`. The first row of each layer runs
-by default, its further settings in `make test-all`.
+The columns are the public ones of `optix_tricks.testing`. The first row of each layer
+runs by default, its further settings in `make test-all`.
 """
 
 import functools

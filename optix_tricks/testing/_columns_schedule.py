@@ -1,7 +1,5 @@
-"""The contract of schedules: every kind of count, of number, and the ends of both."""
+"""Columns of schedules: every kind of count, of number, and the ends of both."""
 
-import functools
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,82 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optix_tricks.testing._check import Column, Columns, NotApplicable, check, select
+from optix_tricks.testing._check import Column
 from optix_tricks.testing._compare import assert_close, assert_finite
-from optix_tricks.testing._pytest import test_of
-from optix_tricks.testing._table import Table
-from optix_tricks.testing._written import call
+from optix_tricks.testing._schedule_subject import COUNTS, ScheduleSubject
 
-COUNTS = np.arange(16)
 LAST = 2**31 - 1  # JAX's last default integer
 NEAR = 1e-6, 1e-8
 NEAR_WIDE = 2e-6, 1e-8  # of a number that float32 has rounded
-
-
-class ScheduleSubject:
-    """A schedule as the columns see it.
-
-    Args:
-      factory: makes the schedule from `hyperparams`, by name. What the schedule returns
-        may be a tree of numbers.
-      hyperparams: a number for each that is to be swept over and differentiated by.
-      ends: whether it stays at its end for ever; an endless one is asked at its last
-        counts in float64.
-      reference: the value at a whole number of any size, in Python's own arithmetic.
-      tolerance: relative and absolute, of float32 against the reference.
-      name: how the factory is written in Python, by default as it is found.
-    """
-
-    def __init__(
-        self,
-        factory: Callable[..., Any],
-        hyperparams: Mapping[str, float] | None = None,
-        *,
-        ends: bool = True,
-        reference: Callable[[int], Any] | None = None,
-        tolerance: tuple[float, float] = (3e-6, 2e-7),
-        name: str | None = None,
-    ) -> None:
-        if not callable(factory):
-            raise TypeError(f"factory must be a function, got {factory!r}.")
-        self.factory, self.hyperparams = factory, dict(hyperparams or {})
-        self.ends, self.reference, self.tolerance = ends, reference, tolerance
-        self.name = call(factory, name, self.hyperparams)
-
-    def reproduction(self, column: str, code: str | None) -> str:
-        """One line of Python that shows a failure."""
-        del code
-        maker = self.name.partition("(")[0]
-        return (
-            f"testing.check_schedule({maker}, hyperparams={self.hyperparams!r}, "
-            f"columns={column!r}).assert_passed()"
-        )
-
-    def make(self, **changes: Any) -> Callable[[Any], Any]:
-        """The schedule, some of its numbers changed."""
-        return self.factory(**{**self.hyperparams, **changes})
-
-    @functools.cached_property
-    def schedule(self) -> Callable[[Any], Any]:
-        """The schedule with its numbers."""
-        return self.make()
-
-    @functools.cached_property
-    def values(self) -> Any:
-        """Its values at the first counts, as an array."""
-        return self.schedule(COUNTS)
-
-    def need_hyperparams(self) -> Mapping[str, float]:
-        """The numbers, for a column that is about them."""
-        if not self.hyperparams:
-            raise NotApplicable("no hyperparameters were given")
-        return self.hyperparams
-
-    def need_reference(self) -> Callable[[int], Any]:
-        """The reference, for a column that is about it."""
-        if self.reference is None:
-            raise NotApplicable("no reference was given")
-        return self.reference
 
 
 def _check_kind(values: Any, shape: tuple[int, ...]) -> None:
@@ -138,7 +67,7 @@ def scan_carries_the_value(subject: ScheduleSubject) -> None:
 def vmap_sweeps_over_each_number(subject: ScheduleSubject) -> None:
     """A sweep over a number gives what each of them alone gives."""
     for name, x in subject.need_hyperparams().items():
-        sweep = np.float32([x / 3, x / 1.5, min(2.3 * x, (1 + x) / 2)])
+        sweep = np.array([x / 3, x / 1.5, min(2.3 * x, (1 + x) / 2)], np.float32)
 
         def at(x: Any, name: str = name) -> Any:
             return subject.make(**{name: x})(COUNTS)
@@ -236,71 +165,16 @@ def _against(
     assert_close(found, wanted, *(tolerance or subject.tolerance))
 
 
-SCHEDULE_COLUMNS: dict[str, Column] = {
-    column.__name__: column
-    for column in (
-        counts_of_every_kind_agree,
-        scan_carries_the_value,
-        vmap_sweeps_over_each_number,
-        derivatives_by_each_number_are_finite,
-        bfloat16_numbers_are_computed_in_float32,
-        float64_is_kept,
-        the_last_count_is_past_the_end,
-        drives_an_optax_chain,
-        the_ends_of_32_bits_are_the_reference,
-        the_ends_of_64_bits_are_the_reference,
-        numbers_of_any_size_are_the_reference,
-    )
-}
-
-
-def check_schedule(
-    factory: Callable[..., Any], *, columns: Columns = None, **about: Any
-) -> Table:
-    """Ask a schedule, anybody's, what a schedule is asked here.
-
-    Args:
-      factory: makes the schedule; it takes each of `hyperparams` by name.
-      columns: names out of `SCHEDULE_COLUMNS`, or functions of a `ScheduleSubject` of
-        your own; by default all that there are.
-      **about: `hyperparams`, `ends`, `reference`, `tolerance` and `name`, as
-        `ScheduleSubject` takes them.
-
-    Returns:
-      A row for each column: pass, fail with the error and one line of Python that asks it
-      again, or not applicable with the reason.
-
-    Helps with counts beyond 2^24, where float32 skips whole numbers. Hurts nothing.
-    Cost: about a second, nearly all of compiling.
-
-    Raises:
-      ValueError: if a column is unknown; the nearest is named.
-      TypeError: if `factory` is no function.
-
-    >>> from optix_tricks import schedules
-    >>> table = check_schedule(
-    ...     schedules.constant_schedule,
-    ...     hyperparams={"value": 0.3},
-    ...     columns=["float64_is_kept", "the_ends_of_32_bits_are_the_reference"],
-    ... )
-    >>> [row.outcome for row in table.rows]
-    ['pass', 'not applicable']
-    """
-    return check(ScheduleSubject(factory, **about), select(columns, SCHEDULE_COLUMNS))
-
-
-def schedule_test(
-    factory: Callable[..., Any], *, columns: Columns = None, **about: Any
-) -> Callable[..., None]:
-    """Return a test for pytest, parametrised by column, of a schedule.
-
-    Args:
-      factory: as in `check_schedule`, as are the rest.
-      columns: names or functions.
-      **about: numbers and what else there is to say.
-
-    >>> import optax
-    >>> test_mine = schedule_test(optax.constant_schedule, hyperparams={"value": 0.3})
-    """
-    chosen = select(columns, SCHEDULE_COLUMNS)
-    return test_of(ScheduleSubject(factory, **about), chosen)
+COLUMNS: tuple[Column, ...] = (
+    counts_of_every_kind_agree,
+    scan_carries_the_value,
+    vmap_sweeps_over_each_number,
+    derivatives_by_each_number_are_finite,
+    bfloat16_numbers_are_computed_in_float32,
+    float64_is_kept,
+    the_last_count_is_past_the_end,
+    drives_an_optax_chain,
+    the_ends_of_32_bits_are_the_reference,
+    the_ends_of_64_bits_are_the_reference,
+    numbers_of_any_size_are_the_reference,
+)

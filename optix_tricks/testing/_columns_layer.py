@@ -1,7 +1,6 @@
-"""The contract of flax.nnx layers: types, modes, gradients, 16 bits, the training step."""
+"""Columns of layers: types, modes, gradients, 16 bits, the training step."""
 
 import functools
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from optix_tricks.testing._check import Column, Columns, check, select
+from optix_tricks.testing._check import Column
 from optix_tricks.testing._compare import (
     assert_close,
     assert_equal,
@@ -17,93 +16,10 @@ from optix_tricks.testing._compare import (
     assert_same_signature,
     signature,
 )
-from optix_tricks.testing._pytest import test_of
-from optix_tricks.testing._table import Table
-from optix_tricks.testing._written import function
+from optix_tricks.testing._layer_subject import LayerSubject
 
 # A few roundings of sums of order ten, taken in another order.
 ROUNDING = 2e-5, 1e-5
-
-
-class LayerSubject:
-    """A layer as the columns see it.
-
-    Args:
-      build: makes the layer; it takes `dtype` and `param_dtype` by name, and what has a
-        key draws it from the same seed each time.
-      shape: of an input.
-      training: arguments of the call in training, by name.
-      evaluation: those in evaluation.
-      gradient: those of the mode in which the derivative is that of the output, if that
-        is not training (where something that depends on the input is held constant).
-      name: how `build` is written in Python, by default as it is found.
-    """
-
-    def __init__(
-        self,
-        build: Callable[..., nnx.Module],
-        shape: tuple[int, ...],
-        *,
-        training: Mapping[str, Any] | None = None,
-        evaluation: Mapping[str, Any] | None = None,
-        gradient: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> None:
-        if not callable(build):
-            raise TypeError(f"build must be a function that makes a layer, got {build!r}.")
-        self.build, self.shape = build, tuple(shape)
-        self.training, self.evaluation = dict(training or {}), dict(evaluation or {})
-        self.gradient = self.training if gradient is None else dict(gradient)
-        self.name = function(build, name)
-
-    def reproduction(self, column: str, code: str | None) -> str:
-        """One line of Python that shows a failure."""
-        del code
-        modes = "".join(
-            f", {name}={given!r}"
-            for name, given in (("training", self.training), ("evaluation", self.evaluation))
-            if given
-        )
-        return (
-            f"testing.check_layer({self.name}, {self.shape}{modes}, "
-            f"columns={column!r}).assert_passed()"
-        )
-
-    @property
-    def modes(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arguments of the call in training and in evaluation."""
-        return self.training, self.evaluation
-
-    def example(self, dtype: Any = jnp.float32, seed: int = 0) -> Any:
-        """An input whose numbers bfloat16 holds."""
-        x = np.random.default_rng(seed).normal(0.3, 1.5, self.shape)
-        return jnp.asarray(jnp.asarray(x, jnp.bfloat16), dtype)
-
-    def split(self, **dtypes: Any) -> tuple[Callable[..., Any], Any, Any]:
-        """The layer as a function of parameters, other variables and input, and both."""
-        graph, params, rest = nnx.split(self.build(**dtypes), nnx.Param, ...)
-
-        def apply(params: Any, rest: Any, x: Any, **mode: Any) -> tuple[Any, Any]:
-            module = nnx.merge(graph, params, rest, copy=True)
-            y = module(x, **mode)
-            return y, nnx.state(module, nnx.Not(nnx.Param))
-
-        # Neither is where it starts, so that every parameter and statistic matters.
-        leaves, tree = jax.tree.flatten(params)
-        rng = np.random.default_rng(5)
-        leaves = [x + jnp.asarray(rng.uniform(0.1, 0.3, x.shape), x.dtype) for x in leaves]
-        return apply, jax.tree.unflatten(tree, leaves), rest
-
-    @functools.cached_property
-    def float32(self) -> tuple[Callable[..., Any], Any, Any]:
-        """The same in float32."""
-        return self.split()
-
-    @functools.cached_property
-    def eager(self) -> list[tuple[Any, Any]]:
-        """Output and variables after a call in each mode."""
-        apply, params, rest = self.float32
-        return [apply(params, rest, self.example(), **mode) for mode in self.modes]
 
 
 def variables_are_parameters_statistics_and_random_state(subject: LayerSubject) -> None:
@@ -153,14 +69,20 @@ class _Net(nnx.Module):
 
 
 def a_step_carries_it_as_plain_dicts(subject: LayerSubject) -> None:
-    """Three steps of `training.functional` are three calls of the layer, compiled once."""
+    """Three steps of `training.functional` are three calls; it is compiled once."""
     from optix_tricks.training import functional
 
     net, layer = _Net(subject), subject.build()
     apply, params, stats = functional(net)
     is_random = bool(nnx.to_flat_state(nnx.state(net, nnx.RngState)))
     key = jax.random.key(1) if is_random else None
-    step = jax.jit(lambda stats, x: apply(params, stats, x, train=True, key=key))
+    traces = []
+
+    @jax.jit
+    def step(stats: Any, x: Any) -> tuple[Any, Any]:
+        traces.append(x.shape)
+        return apply(params, stats, x, train=True, key=key)
+
     for seed in range(3):
         x = subject.example(seed=seed)
         y, stats = step(stats, x)
@@ -169,8 +91,8 @@ def a_step_carries_it_as_plain_dicts(subject: LayerSubject) -> None:
             assert_close(y, want, *ROUNDING)
     statistics = nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat))
     assert_close(stats.get("layer", {}), statistics, *ROUNDING)
-    if step._cache_size() != 1:
-        raise AssertionError(f"the step was compiled {step._cache_size()} times")
+    if len(traces) != 1:
+        raise AssertionError(f"the step was compiled {len(traces)} times")
     y, same = apply(params, stats, x, train=False)
     assert_close(y, layer(x, **subject.evaluation), *ROUNDING)
     assert_equal(same, stats)
@@ -262,74 +184,14 @@ def vmap_gives_each_input_its_own(subject: LayerSubject) -> None:
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), one, *ROUNDING)
 
 
-LAYER_COLUMNS: dict[str, Column] = {
-    column.__name__: column
-    for column in (
-        variables_are_parameters_statistics_and_random_state,
-        dtype_in_is_dtype_out,
-        jit_equals_eager,
-        a_step_carries_it_as_plain_dicts,
-        gradient_is_that_of_differences,
-        bfloat16_is_close_to_float32,
-        float16_is_close_to_float32,
-        evaluation_changes_nothing,
-        vmap_gives_each_input_its_own,
-    )
-}
-
-
-def check_layer(
-    build: Callable[..., nnx.Module],
-    shape: tuple[int, ...],
-    *,
-    columns: Columns = None,
-    **about: Any,
-) -> Table:
-    """Ask a flax.nnx layer, anybody's, what a layer is asked here.
-
-    Args:
-      build: makes the layer; it takes `dtype` and `param_dtype` by name.
-      shape: of an input.
-      columns: names out of `LAYER_COLUMNS`, or functions of a `LayerSubject` of your own;
-        by default all that there are.
-      **about: `training`, `evaluation`, `gradient` and `name`, as `LayerSubject` takes
-        them.
-
-    Returns:
-      A row for each column: pass, fail with the error and one line of Python that asks it
-      again, or not applicable with the reason.
-
-    Helps with layers that keep statistics or compute in 16 bits. Hurts nothing. Cost: some
-    seconds, nearly all of compiling.
-
-    Raises:
-      ValueError: if a column is unknown; the nearest is named.
-      TypeError: if `build` is no function.
-
-    >>> build = functools.partial(nnx.LayerNorm, 6, rngs=nnx.Rngs(0))
-    >>> table = check_layer(build, (4, 6), columns="dtype_in_is_dtype_out")
-    >>> table.passed
-    True
-    """
-    return check(LayerSubject(build, shape, **about), select(columns, LAYER_COLUMNS))
-
-
-def layer_test(
-    build: Callable[..., nnx.Module],
-    shape: tuple[int, ...],
-    *,
-    columns: Columns = None,
-    **about: Any,
-) -> Callable[..., None]:
-    """Return a test for pytest, parametrised by column, of a layer.
-
-    Args:
-      build: as in `check_layer`, as are the rest.
-      shape: of an input.
-      columns: names or functions.
-      **about: what else there is to say.
-
-    >>> build = functools.partial(nnx.LayerNorm, 6, rngs=nnx.Rngs(0))
-    >>> test_norm = layer_test(build, (4, 6))
-    """
-    return test_of(LayerSubject(build, shape, **about), select(columns, LAYER_COLUMNS))
+COLUMNS: tuple[Column, ...] = (
+    variables_are_parameters_statistics_and_random_state,
+    dtype_in_is_dtype_out,
+    jit_equals_eager,
+    a_step_carries_it_as_plain_dicts,
+    gradient_is_that_of_differences,
+    bfloat16_is_close_to_float32,
+    float16_is_close_to_float32,
+    evaluation_changes_nothing,
+    vmap_gives_each_input_its_own,
+)
