@@ -33,6 +33,17 @@ def cosine(peak: float, steps: int = 400, warmup: int = 0) -> Callable:
     return optax.warmup_cosine_decay_schedule(first, peak, warmup, steps)
 
 
+def trapezoid(peak: float, steps: int = 400) -> Callable:
+    """Up, constant, and down over the last third."""
+    knees = [steps // 10, 2 * steps // 3]
+    pieces = [
+        optax.linear_schedule(0.0, peak, knees[0]),
+        optax.constant_schedule(peak),
+        optax.linear_schedule(peak, 0.0, steps - knees[1]),
+    ]
+    return optax.join_schedules(pieces, knees)
+
+
 def steps_down(peak: float, *at: int) -> Callable:
     return optax.piecewise_constant_schedule(peak, dict.fromkeys(at, 0.1))
 
@@ -69,6 +80,7 @@ def without_noise_scale(history: History) -> History:
 def tuning() -> list[Case]:
     adam, sgd = optax.adam, optax.sgd
     cancer, teacher = {"data": "breast_cancer"}, {"data": "teacher"}
+    blobs, friedman = {"data": "classification"}, {"data": "friedman1", "batch_size": 32}
     wine = {"data": "wine", "batch_size": 16}
     convolution = {"patches": True}
     early = quadratic([0.1, 1, 10], 3.0, 0.05)
@@ -77,6 +89,8 @@ def tuning() -> list[Case]:
         case("converged", "digits", {}, momentum, ends_early(0.1, 800), 800),
         case("schedule ended", "digits", {}, momentum, cosine(2e-3, 40)),
         case("schedule ended", "narrow", {"widths": (4,)}, adam, cosine(3e-3, 120), 200),
+        case("schedule ended", "blobs", blobs, nesterov, cosine(1e-3, 60)),
+        case("schedule ended", "friedman", friedman, adam, trapezoid(1e-3, 60), 200),
         case("healthy", "sgd", {}, sgd, 0.1),
         case("healthy", "momentum", {"widths": (64, 64)}, momentum, 0.02),
         case("healthy", "adam", {"activation": "gelu"}, adam, 1e-3),

@@ -23,6 +23,7 @@ from tests.dynamics.healthy import (
     nesterov,
     resumed,
     rows,
+    trapezoid,
     without_noise_scale,
 )
 from tests.dynamics.toys import (
@@ -47,17 +48,6 @@ def clipped_adam(rate):
 
 def decayed_sgd(rate):
     return optax.chain(optax.add_decayed_weights(5e-4), momentum(rate))
-
-
-def trapezoid(peak: float, steps: int = 400):
-    """Up, constant, and down over the last third."""
-    knees = [steps // 10, 2 * steps // 3]
-    pieces = [
-        optax.linear_schedule(0.0, peak, knees[0]),
-        optax.constant_schedule(peak),
-        optax.linear_schedule(peak, 0.0, steps - knees[1]),
-    ]
-    return optax.join_schedules(pieces, knees)
 
 
 def every_third(history: History) -> History:
@@ -166,8 +156,14 @@ def healthy() -> list[Case]:
         toy("converged", "floor", quadratic([0.5, 5], 4.0, 0.3), momentum, 0.02, 600),
         case("converged", "iris", IRIS, momentum, ends_early(0.05, 800), 800),
         case("converged", "friedman", FRIEDMAN, adam, ends_early(5e-3, 800), 800),
-        case("schedule ended", "blobs", BLOBS, nesterov, cosine(1e-3, 60)),
-        case("schedule ended", "friedman", FRIEDMAN, adam, trapezoid(1e-3, 60), 200),
+        case(
+            "schedule ended",
+            "iris",
+            {**IRIS, "activation": "tanh"},
+            sgd,
+            cosine(0.01, 50),
+        ),
+        case("schedule ended", "moons", MOONS, nesterov, trapezoid(5e-4, 80), 200),
         case("healthy", "sgd", {**BLOBS, "widths": (48,)}, sgd, 0.1, 600),
         case("healthy", "adagrad", {"widths": (48,)}, optax.adagrad, 0.01),
         case("healthy", "nadam", {**BLOBS, "activation": "gelu"}, optax.nadam, 1e-3),

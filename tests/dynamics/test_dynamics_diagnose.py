@@ -258,6 +258,12 @@ def test_a_finished_schedule_is_convergence_only_where_the_loss_fell_far():
     assert dict(far.others).get("schedule ended", 0.0) < 0.5
 
 
+def test_a_rate_that_ends_a_rounding_below_zero_has_ended():
+    rate = np.where(STEP < 150, 0.01, -1.5e-11)
+    for loss in (flat_loss(), flat_loss(level=2.7)):  # whether much was learnt or little
+        assert diagnose(usual(loss=loss, learning_rate=rate)).verdict == "schedule ended"
+
+
 def test_noise_without_bounds_is_no_critical_point():
     logged = {"gradient_norm": full(0.03), "batch_size": full(32)}
     for scale in (1e3, 1e6, 1e12):

@@ -42,9 +42,14 @@ def crawls(s: Symptoms, direction: float) -> float:
     return min(direction, certain, slow, ramp(fell(s), at.FELL))
 
 
+def ended(s: Symptoms) -> float:
+    """Whether the schedule has taken the rate away."""
+    return ramp(decades(s.rate_left), at.RATE_LEFT)
+
+
 def finished(s: Symptoms) -> float:
-    """Whether the schedule has taken the rate away after something was learnt."""
-    return min(ramp(decades(s.rate_left), at.RATE_LEFT), ramp(fell(s), at.FELL))
+    """Whether it has after something was learnt."""
+    return min(ended(s), ramp(fell(s), at.FELL))
 
 
 def arrived(s: Symptoms) -> float:

@@ -7,7 +7,7 @@ from optix_tricks.dynamics.diagnosis._finding import (
     Finding,
     annealing,
     arrived,
-    finished,
+    ended,
     improving,
     pace,
     small_gradient,
@@ -44,14 +44,14 @@ def converged(s: Symptoms) -> Finding:
         )
     if s.accuracy > at.ACCURACY[0]:
         evidence.append(f"Training accuracy is {s.accuracy:.1%}.")
-    if finished(s):
+    if ended(s):
         evidence.append(_rate_left(s))
     return Finding("converged", min(1 - improving(s), arrived(s)), tuple(evidence))
 
 
 def schedule_ended(s: Symptoms) -> Finding:
     """The loss is flat since the rate is gone, at a level that says nothing."""
-    score = min(1 - improving(s), finished(s), 1 - arrived(s))
+    score = min(1 - improving(s), ended(s), 1 - arrived(s))
     return Finding("schedule ended", score, (pace(s), _rate_left(s)))
 
 

@@ -101,7 +101,8 @@ def _measure(history: History) -> Symptoms:
         bounce=float(np.nanmedian((known["curvature"] * update / gradient)[late])),
         lowest_curvature=float(lowest / np.nanmedian(np.abs(known["curvature"][late]))),
         noise_over_batch=noise,
-        rate_left=_last(rate) / top if top > 0 else math.nan,
+        # Optax's linear schedule ends a rounding below zero.
+        rate_left=max(_last(rate), 0.0) / top if top > 0 else math.nan,
         rate_growth=_last(rate) / rate[rows // 2] if rate[rows // 2] > 0 else math.nan,
     )
 
