@@ -21,6 +21,7 @@ from optix_tricks.testing._compare import (
 )
 from optix_tricks.testing._loss import with_a_loss
 from optix_tricks.testing._run import compiled, example, run
+from optix_tricks.testing._slots import slots
 from optix_tricks.testing._subject import IMPORTS, TransformationSubject, inject
 from optix_tricks.testing._table import Row, Table
 from optix_tricks.testing._transformations import (
@@ -53,6 +54,7 @@ __all__ = [
     "run",
     "showing",
     "signature",
+    "slots",
     "strategies",
     "three_layers",
     "transformation_test",

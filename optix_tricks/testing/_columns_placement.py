@@ -70,7 +70,10 @@ def shardings_are_kept(subject: TransformationSubject) -> None:
         place = lambda x: jax.device_put(x, jax.NamedSharding(mesh, jax.P(*
         [None] * (x.ndim - 1), 'd') if x.ndim and x.shape[-1] % 8 == 0 else jax.P()));
         params, grads = jax.tree.map(place, (params, grads));"""
-    with showing(f"{code} print(jax.tree.map(lambda x: x.sharding, tx.init(params)))"):
+    with showing(
+        f"{code} kept = testing.slots(tx.init(params), params); assert all("
+        "x.sharding.is_equivalent_to(w.sharding, x.ndim) for _, x, w in kept)"
+    ):
         params, grads = jax.tree.map(place, (subject.params, subject.grads))
         state = subject.tx.init(params)
         for name, x, param in slots(state, params):

@@ -119,7 +119,8 @@ def nnx_optimizer_makes_the_same_steps(subject: TransformationSubject) -> None:
         raise NotApplicable("the parameters are no dict of layers")
     with showing("""
         from flax import nnx; model = testing.nnx_module(params);
-        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param); form = optimizer.opt_state;
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param);
+        form = jax.tree.map(lambda x: x, optimizer.opt_state);
         optimizer.update(model, nnx.state(testing.nnx_module(grads[0]), nnx.Param));
         testing.assert_same_signature(optimizer.opt_state, form)"""):
         steps = nnx_steps(subject)

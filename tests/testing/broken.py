@@ -244,6 +244,57 @@ def depends_on_the_place(learning_rate):
     return momentum(learning_rate, before=placed)
 
 
+def tells_whether_it_is_traced(learning_rate):
+    def told(grads, count):
+        is_traced = any(isinstance(g, jax.core.Tracer) for g in jax.tree.leaves(grads))
+        return skip_none(lambda g: g * 1.001 if is_traced else g, grads)
+
+    return momentum(learning_rate, before=told)
+
+
+def reads_numbers_in_init(learning_rate):
+    def made(params):
+        return jax.tree.map(lambda p: 0 * p.astype(wide(p)), params)
+
+    return momentum(learning_rate, init=made)
+
+
+def knows_no_empty_leaf(learning_rate):
+    def scaled(grads, count):
+        return skip_none(lambda g: g / (1 + jnp.max(jnp.abs(g))), grads)
+
+    return momentum(learning_rate, before=scaled)
+
+
+def knows_no_mask(learning_rate):
+    def made(params):
+        def slot(p):
+            return jnp.zeros_like(p, wide(p))
+
+        is_masked = functools.partial(
+            lambda kind, x: isinstance(x, kind), optax.MaskedNode
+        )
+        return jax.tree.map(slot, params, is_leaf=is_masked)
+
+    return momentum(learning_rate, init=made)
+
+
+def knows_only_dicts(learning_rate):
+    def update(grads, state, params=None):
+        updates = {
+            name: skip_none(lambda g: (-learning_rate * g).astype(g.dtype), grads[name])
+            for name in grads
+        }
+        return updates, state
+
+    return optax.GradientTransformation(lambda p: optax.EmptyState(), update)
+
+
+@functools.lru_cache
+def needs_a_number_to_hash(learning_rate):
+    return momentum(learning_rate)
+
+
 CARRY = {"state_is_stable", "scan_and_cond_carry_the_state"}
 TRACED = {
     "injected_numbers_are_obeyed",
@@ -262,6 +313,15 @@ BROKEN = {
         "nnx_optimizer_makes_the_same_steps",
         "orbax_brings_it_back",
     },
+    tells_whether_it_is_traced: {
+        "jit_equals_eager",
+        "injected_numbers_are_obeyed",
+        "schedules_are_followed",
+        "shardings_are_kept",
+        "pmap_equals_one_device",
+        "optax_wrappers_change_nothing",
+    },
+    reads_numbers_in_init: {"init_from_shapes", "tree_map_params_finds_the_slots"},
     state_is_changed_in_place: {"is_pure", "optax_wrappers_change_nothing"},
     correction_is_in_the_gradients_dtype: {
         "bfloat16_costs_one_rounding",
@@ -277,19 +337,29 @@ BROKEN = {
     raises_at_nan: {"nonfinite_gradients_leave_the_state_whole"},
     knows_no_none: {"none_leaves_pass", "missing_gradients_pass"},
     knows_no_empty_tree: {"empty_trees_pass"},
+    knows_no_empty_leaf: {"zero_size_leaves_pass"},
+    knows_no_mask: {"masked_leaves_pass_unchanged"},
+    knows_only_dicts: {
+        "named_tuples_are_updated_alike",
+        "dataclasses_are_updated_alike",
+        "frozen_dicts_are_updated_alike",
+        "equinox_modules_are_updated_alike",
+    },
     knows_no_scalar: {"scalar_leaves_pass"},
     needs_jax_arrays: {"numpy_arrays_are_taken"},
     needs_a_python_number: TRACED,
+    needs_a_number_to_hash: TRACED
+    | {"arrays_serve_as_hyperparameters", "state_can_be_donated"},
     state_holds_the_parameters: {"state_can_be_donated"},
     state_holds_an_array_twice: {"state_can_be_donated"},
     state_lies_on_one_device: {"shardings_are_kept"},
     state_is_of_a_local_class: {"pickle_and_deepcopy_bring_it_back"},
     state_is_unknown_to_flax: {"flax_serialization_brings_it_back"},
-    depends_on_the_place: {"permutations_pass_through"},
+    depends_on_the_place: {"permutations_pass_through", "scale_of_gradients_cancels"},
 }
 DECLARED = {
     norm_is_of_all_leaves: ["leafwise"],
-    depends_on_the_place: ["permutation", "leafwise"],
+    depends_on_the_place: ["permutation", "leafwise", "scale"],
     momentum: ["permutation", "leafwise"],
     divides_by_the_norm: ["scale"],
 }
