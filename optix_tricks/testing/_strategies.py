@@ -70,7 +70,7 @@ def grads(params: Any, *, nonfinite: bool = False) -> Any:
     return st.tuples(*drawn).map(kind.unflatten)
 
 
-def _arrays(shape: tuple[int, ...], dtype: str, *, nonfinite: bool = False) -> Any:
+def _arrays(shape: Any, dtype: str, *, nonfinite: bool = False) -> Any:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as arrays
 
