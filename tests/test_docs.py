@@ -18,6 +18,7 @@ from optix_tricks import (
     reports,
     schedules,
     studies,
+    testing,
     training,
     transforms,
 )
@@ -29,6 +30,7 @@ PAGES = [
     "README.md",
     "docs/index.md",
     "docs/how-to-choose.md",
+    "docs/contract.md",
     "docs/numerics.md",
     "docs/porting.md",
     "docs/speed.md",
@@ -58,7 +60,7 @@ SHELF = [losses, augment, layers, initializers]
 
 
 ROOMS = [optix_tricks, schedules, *SHELF, dynamics, torch_names, tf1]
-ROOMS += [training, reports, studies]
+ROOMS += [training, reports, studies, testing]
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
