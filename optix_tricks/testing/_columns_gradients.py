@@ -53,7 +53,7 @@ def nonfinite_gradients_leave_the_state_whole(subject: TransformationSubject) ->
             tx, params = subject.tx, subject.params
             state = tx.init(params)
             want = jax.eval_shape(tx.update, subject.grads[0], state, params)
-            found = tx.update(kind.unflatten(spoiled), state, params)
+            found = tx.update(jax.tree.unflatten(kind, spoiled), state, params)
             assert_same_signature(found, want)
 
 

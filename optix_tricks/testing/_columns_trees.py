@@ -102,8 +102,9 @@ def _alike(subject: TransformationSubject, make: Any, code: str) -> None:
         want, _ = run(subject.tx, params, grads)
         params, *grads = map(make, three_layers())
         found, _ = run(subject.tx, params, grads)
+        kind: Any = jax.tree.structure(params)
         for ours, theirs in zip(found, want, strict=True):
-            if jax.tree.structure(ours) != jax.tree.structure(params):
+            if jax.tree.structure(ours) != kind:
                 raise AssertionError(f"the updates are a {type(ours).__name__}")
             weight, bias = sorted(jax.tree.leaves(ours), key=jnp.ndim, reverse=True)
             assert_close({"weight": weight, "bias": bias}, theirs)
