@@ -35,7 +35,7 @@ ifneq ($(NEWER),)
 	$(VENV)-newer/bin/python -m pytest -n 2 tests/test_contract.py \
 		tests/training/test_step.py tests/training/test_runs.py \
 		tests/training/test_donation.py tests/training/test_modes.py \
-		-k "training or stable or round_trip" -m "$(TESTS)"
+		-k "training or stable or shapes or donated or kept or back" -m "$(TESTS)"
 else
 	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
 endif

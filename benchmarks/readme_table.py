@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md and the pages on speed and diagnostics.
+"""Write the tables into README.md and the pages on speed, diagnostics, the contract.
 
 python -m benchmarks.readme_table
 """
@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contract_tables import CONTRACT_TABLES
 from benchmarks.speed_tables import TABLES
 from benchmarks.timing import RESULTS
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (
     ROOT / "README.md",
+    DOCS / "contract.md",
     DOCS / "diagnostics.md",
     DOCS / "speed.md",
     DOCS / "diagnostics" / "weight-norms.md",
@@ -135,7 +137,7 @@ def filled(text: str) -> str:
     )
     text = re.sub(
         r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
-        lambda m: m[1] + TABLES[m[2]]() + m[3],
+        lambda m: m[1] + (TABLES | CONTRACT_TABLES)[m[2]]() + m[3],
         text,
         flags=re.DOTALL,
     )

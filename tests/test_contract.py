@@ -50,16 +50,17 @@ ROUNDING = {"rtol": RTOL, "atol": ATOL}
 
 every = pytest.mark.parametrize("case", **ids(CASES, variants=False))
 
-# The step of an nnx.Optimizer has further rows of its own in test_contract_nnx.py.
-HERE = [
-    column
-    for name, column in testing.TRANSFORMATION_COLUMNS.items()
-    if name != "nnx_optimizer_makes_the_same_steps"
-]
+# They have rows and trees of their own in test_contract_nnx.py and _saved.py.
+ELSEWHERE = {
+    "nnx_optimizer_makes_the_same_steps",
+    "flax_serialization_brings_it_back",
+    "pickle_and_deepcopy_bring_it_back",
+}
 # Why a row may have no such column. What is installed and the devices are no excuse.
 EXCUSES = {
     "no hyperparameters were given",
     "the state keeps nothing for each parameter",
+    "the state holds no arrays",
     "'scale' is not declared",
     "'permutation' is not declared",
     "'leafwise' is not declared",
@@ -75,8 +76,9 @@ def of_every_row(column):
     return test
 
 
-for column in HERE:
-    globals()[f"test_{column.__name__}"] = of_every_row(column)
+for name, column in testing.TRANSFORMATION_COLUMNS.items():
+    if name not in ELSEWHERE:
+        globals()[f"test_{name}"] = of_every_row(column)
 
 
 run, cast, signature = testing.run, testing.cast, testing.signature

@@ -12,12 +12,16 @@ import optax
 import pytest
 from cases import CASES
 from flax import nnx
-from nnx_trees import Node
 
 import optix_tricks as ot
+from optix_tricks import testing
 from optix_tricks.dynamics import observe_weight_norms
+from optix_tricks.testing import nnx_module
+from optix_tricks.testing._columns_trees import (
+    nnx_optimizer_makes_the_same_steps,
+    nnx_steps,
+)
 
-STEPS = 10
 RNG = np.random.default_rng(0)
 
 
@@ -57,35 +61,21 @@ VARIANTS = {
 }
 
 
-def train(tx, params):
-    """Ten steps in an `nnx.Optimizer` and on the plain tree, and both states."""
-    grads = [jax.tree.map(lambda x: draw(*x.shape), params) for _ in range(STEPS)]
-    update = jax.jit(tx.update)
-    compiled = optax.GradientTransformationExtraArgs(tx.init, update)
-
-    model = Node(params)
-    optimizer = nnx.Optimizer(model, compiled, wrt=nnx.Param)
-    for g in grads:
-        optimizer.update(model, nnx.state(Node(g), nnx.Param))
-    assert update._cache_size() == 1, "the state has changed its form"
-
-    w = jax.tree.map(jnp.asarray, params)
-    state = tx.init(w)
-    for g in grads:
-        updates, state = compiled.update(g, state, w)
-        w = optax.apply_updates(w, updates)
-    return model, optimizer, w, state
+def row_of(tx, params):
+    """Five gradients, shown twice: ten steps."""
+    grads = [jax.tree.map(lambda x: draw(*x.shape), params) for _ in range(5)]
+    return testing.TransformationSubject(lambda: tx, params=params, grads=grads)
 
 
 @pytest.mark.parametrize("name", [*ROWS, *VARIANTS])
 def test_ten_steps_are_those_of_the_plain_tree(name):
     tx = ROWS[name].build() if name in ROWS else VARIANTS[name]
     params = BIG if "int8" in name else PARAMS
-    model, optimizer, w, plain_state = train(tx, params)
-    ours = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    chex.assert_trees_all_close(ours, w, rtol=1e-5, atol=1e-6)
-    assert not jax.tree.all(jax.tree.map(np.array_equal, w, params))
-    said, want = ot.report(optimizer.opt_state), ot.report(plain_state)
+    row = row_of(tx, params)
+    assert testing.assert_column(row, nnx_optimizer_makes_the_same_steps) is None
+    steps = nnx_steps(row)
+    assert not jax.tree.all(jax.tree.map(np.array_equal, steps.params, params))
+    said, want = ot.report(steps.optimizer.opt_state), ot.report(steps.state)
     assert said.keys() == want.keys()
     chex.assert_trees_all_close(said, want, rtol=1e-5, atol=1e-5)
 
@@ -93,7 +83,7 @@ def test_ten_steps_are_those_of_the_plain_tree(name):
 def test_what_one_asks_of_a_state_is_answered_from_an_optimizer():
     inner = ot.accumulate(ot.adam(0.1), 2)
     tx = ot.dynamic_loss_scale(optax.chain(inner, ot.ema_of_params(0.5)), init_scale=4.0)
-    model, optimizer, w, plain_state = train(tx, PARAMS)
+    model, optimizer, _, w, plain_state = nnx_steps(row_of(tx, PARAMS))
     assert ot.loss_scale(optimizer.opt_state) == ot.loss_scale(plain_state) == 4
     params = nnx.state(model, nnx.Param)
     averages = ot.averaged_params(optimizer.opt_state, params)
@@ -106,13 +96,13 @@ def test_what_one_asks_of_a_state_is_answered_from_an_optimizer():
 
 @pytest.mark.parametrize("rate", [0.25, np.float32(0.25), jnp.float32(0.25)])
 def test_a_rate_set_in_the_state_is_the_next_steps_rate(rate):
-    model = Node(PARAMS)
+    model = nnx_module(PARAMS)
     optimizer = nnx.Optimizer(model, ot.sgd(0.1), wrt=nnx.Param)
     assert optax.tree.get(optimizer.opt_state, "learning_rate")[...] == jnp.float32(0.1)
     state = optax.tree.set(optimizer.opt_state, learning_rate=rate)
     optimizer.opt_state = nnx.data(state)
     for _ in range(2):
-        optimizer.update(model, nnx.state(Node(PARAMS), nnx.Param))
+        optimizer.update(model, nnx.state(nnx_module(PARAMS), nnx.Param))
     norm = nnx.to_pure_dict(nnx.state(model, nnx.Param))["norm"]["scale"]
     np.testing.assert_allclose(norm, 0.5 * PARAMS["norm"]["scale"], rtol=1e-6)
 

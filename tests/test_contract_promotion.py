@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from augment.rows import ROWS as IMAGES
 from augment.rows import images_of
-from cases import CASES, random_tree
+from cases import CASES
 from layers.rows import ROWS as LAYERS
 from losses.rows import ROWS as LOSSES
 from schedules.test_schedules_extreme_counts import ROWS as SCHEDULES
+
+from optix_tricks.testing import example
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def refused(traced):
 
 def test_transformations():
     """In 16 bits, where float32 meets the parameters' dtype in every rule."""
-    tree = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.bfloat16), random_tree(0))
+    tree, _ = example("bfloat16")
 
     def step(case):
         tx = case.build()

@@ -3,9 +3,6 @@
 Nothing is compiled: the states' shapes are filled with random bits.
 """
 
-import copy
-import pickle
-
 import chex
 import flax.serialization
 import jax
@@ -16,7 +13,14 @@ import pytest
 from cases import CASES
 
 import optix_tricks as ot
+from optix_tricks import testing
+from optix_tricks.testing._columns_saved import (
+    filled,
+    flax_serialization_brings_it_back,
+    pickle_and_deepcopy_bring_it_back,
+)
 
+COLUMNS = flax_serialization_brings_it_back, pickle_and_deepcopy_bring_it_back
 ROWS = {case.public: case.build() for case in reversed(CASES)}
 ROWS |= {
     "adam_int8": ot.adam(0.1, state_dtype="int8"),
@@ -34,16 +38,6 @@ def forms(width):
 SMALL, LARGE = forms(4), forms(64)  # enough for blocks of int8
 
 
-def filled(tx, params):
-    """A state of `tx` with something else in each array."""
-    rng = np.random.default_rng(0)
-
-    def fill(x):
-        return rng.integers(0, 2, x.shape).astype(x.dtype)
-
-    return jax.tree.map(fill, jax.eval_shape(tx.init, params))
-
-
 def assert_same(found, want):
     chex.assert_trees_all_equal(found, want, strict=True)
 
@@ -51,14 +45,9 @@ def assert_same(found, want):
 @pytest.mark.parametrize("name", ROWS)
 def test_every_state_comes_back(name):
     for params in (LARGE if "int8" in name else SMALL).values():
-        state = filled(ROWS[name], params)
-        zeros = jax.tree.map(np.zeros_like, state)
-        data = flax.serialization.to_bytes(state)
-        assert_same(flax.serialization.from_bytes(zeros, data), state)
-        as_dict = flax.serialization.to_state_dict(state)
-        assert_same(flax.serialization.from_state_dict(zeros, as_dict), state)
-        assert_same(pickle.loads(pickle.dumps(state)), state)
-        assert_same(copy.deepcopy(state), state)
+        row = testing.TransformationSubject(lambda: ROWS[name], params=params)
+        for column in COLUMNS:
+            assert testing.assert_column(row, column) is None
 
 
 def test_a_packed_tree_of_another_layout_is_refused():

@@ -13,10 +13,10 @@ import optax
 import pytest
 from flax import nnx
 from flax.traverse_util import flatten_dict
-from nnx_trees import Node
 
 import optix_tricks as ot
 from optix_tricks._paths import named_leaves, unbox
+from optix_tricks.testing import nnx_module
 
 RNG = np.random.default_rng(0)
 
@@ -63,13 +63,13 @@ def partitioned(x):
     return kind(x, (None,) * x.ndim)
 
 
-STATE = nnx.state(Node(PLAIN), nnx.Param)
+STATE = nnx.state(nnx_module(PLAIN), nnx.Param)
 FORMS = {
     "frozen": flax.core.freeze(PLAIN),
     "lists": nodes(PLAIN, dict),
     "dataclass": nodes(PLAIN, as_dataclass),
     "named_tuple": nodes(PLAIN, as_named_tuple),
-    "nnx_module": Node(PLAIN),
+    "nnx_module": nnx_module(PLAIN),
     "nnx_state": STATE,
     "nnx_pure": nnx.as_pure(STATE),
     "nnx_flat": nnx.to_flat_state(STATE),

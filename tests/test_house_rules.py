@@ -41,13 +41,24 @@ LEVELS = {
     "__main__": 12,
 }
 ALLOWED = {
-    "flax": {"layers", "dynamics", "initializers", "training", "recipes", "studies"}
-    | {"testing"},
+    "flax": {
+        "layers",
+        "dynamics",
+        "initializers",
+        "training",
+        "recipes",
+        "studies",
+        "testing",
+    },
+    "equinox": {"testing"},
+    "hypothesis": {"testing"},
+    "pytest": {"testing"},
+    "chex": set(),
     "matfree": {"dynamics"},
     "tensorflow_datasets": {"training"},
     "grain": {"training"},
     "sklearn": {"training"},
-    "orbax": {"training"},
+    "orbax": {"training", "testing"},
     "tensorboardX": {"training"},
     "rich": {"training", "cli"},
     "matplotlib": {"reports"},
@@ -119,11 +130,11 @@ def test_nothing_below_the_loop_prints_or_configures_jax(path):
 
 def test_importing_the_package_is_light():
     heavy = ["flax", "tensorflow_datasets", "tensorflow", "grain", "matplotlib"]
-    heavy += ["sklearn", "tensorboardX", "orbax", "torch"]
+    heavy += ["sklearn", "tensorboardX", "orbax", "torch", "pytest", "hypothesis"]
     code = (
         "import sys, optix_tricks, optix_tricks.schedules, optix_tricks.losses\n"
         "import optix_tricks.augment, optix_tricks.compat.torch\n"
-        "import optix_tricks.compat.tf1\n"
+        "import optix_tricks.compat.tf1, optix_tricks.testing\n"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run(

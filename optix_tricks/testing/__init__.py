@@ -31,6 +31,7 @@ from optix_tricks.testing._schedules import (
     check_schedule,
     schedule_test,
 )
+from optix_tricks.testing._slots import slots
 from optix_tricks.testing._subject import IMPORTS, TransformationSubject, inject
 from optix_tricks.testing._table import Row, Table
 from optix_tricks.testing._transformations import (
@@ -75,6 +76,7 @@ __all__ = [
     "schedule_test",
     "showing",
     "signature",
+    "slots",
     "strategies",
     "three_layers",
     "transformation_test",

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from optix_tricks.testing._table import FAIL, NOT_APPLICABLE, PASS, Row, Table, one_line
 
 Column = Callable[[Any], None]
-Columns = Iterable[str | Column] | str | Column | None
+Columns = Any  # names of columns or functions, one or several; None for all
 
 
 class NotApplicable(Exception):

@@ -54,7 +54,8 @@ def leaves_are_on_their_own(subject: TransformationSubject) -> None:
         found, want = [[jax.tree.leaves(u)[1:] for u in updates] for updates in runs];
         testing.assert_close(found, want)"""):
         leaves, kind = jax.tree.flatten(subject.grads[0])
-        bad = kind.unflatten([jnp.full_like(leaves[0], jnp.nan), *leaves[1:]])
+        spoiled = [jnp.full_like(leaves[0], jnp.nan), *leaves[1:]]
+        bad = jax.tree.unflatten(kind, spoiled)
         updates, _ = run(subject.tx, subject.params, [bad, subject.grads[1]])
         for found, want in zip(updates, subject.steps[0], strict=False):
             assert_close(jax.tree.leaves(found)[1:], jax.tree.leaves(want)[1:])

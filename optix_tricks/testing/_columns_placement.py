@@ -1,5 +1,6 @@
 """Columns about buffers and devices: donated, sharded over eight, mapped over two."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -20,11 +21,12 @@ def _need_devices(count: int) -> None:
 
 
 def state_can_be_donated(subject: TransformationSubject) -> None:
-    """A step may overwrite the state it is given; arrays given to the factory stay."""
+    """A step may overwrite its state; parameters and what the factory was given stay."""
     code = """
         update = jax.jit(tx.update, donate_argnums=1);
         _, state = update(grads[0], tx.init(params), params);
-        update(grads[1], state, params)"""
+        update(grads[1], state, params);
+        assert not any(x.is_deleted() for x in jax.tree.leaves(params))"""
     with showing(code):
         _step_twice(subject, subject.tx)
     given = {name: jnp.float32(x) for name, x in subject.hyperparams.items()}
@@ -38,9 +40,14 @@ def state_can_be_donated(subject: TransformationSubject) -> None:
 
 
 def _step_twice(subject: TransformationSubject, tx: Any) -> None:
-    update, params = jax.jit(tx.update, donate_argnums=1), subject.params
-    _, state = update(subject.grads[0], tx.init(params), params)
-    update(subject.grads[1], state, params)
+    update = jax.jit(tx.update, donate_argnums=1)
+    params = jax.tree.map(jnp.copy, subject.params)  # a state may hold them itself
+    with warnings.catch_warnings():  # a buffer that cannot be used again is no fault
+        warnings.filterwarnings("ignore", "Some donated buffers were not usable")
+        _, state = update(subject.grads[0], tx.init(params), params)
+        update(subject.grads[1], state, params)
+    if any(x.is_deleted() for x in jax.tree.leaves(params)):
+        raise AssertionError("the parameters' buffers go with the state's")
 
 
 def shardings_are_kept(subject: TransformationSubject) -> None:
@@ -63,7 +70,10 @@ def shardings_are_kept(subject: TransformationSubject) -> None:
         place = lambda x: jax.device_put(x, jax.NamedSharding(mesh, jax.P(*
         [None] * (x.ndim - 1), 'd') if x.ndim and x.shape[-1] % 8 == 0 else jax.P()));
         params, grads = jax.tree.map(place, (params, grads));"""
-    with showing(f"{code} print(jax.tree.map(lambda x: x.sharding, tx.init(params)))"):
+    with showing(
+        f"{code} kept = testing.slots(tx.init(params), params); assert all("
+        "x.sharding.is_equivalent_to(w.sharding, x.ndim) for _, x, w in kept)"
+    ):
         params, grads = jax.tree.map(place, (subject.params, subject.grads))
         state = subject.tx.init(params)
         for name, x, param in slots(state, params):

@@ -102,8 +102,9 @@ def _alike(subject: TransformationSubject, make: Any, code: str) -> None:
         want, _ = run(subject.tx, params, grads)
         params, *grads = map(make, three_layers())
         found, _ = run(subject.tx, params, grads)
+        kind: Any = jax.tree.structure(params)
         for ours, theirs in zip(found, want, strict=True):
-            if jax.tree.structure(ours) != jax.tree.structure(params):
+            if jax.tree.structure(ours) != kind:
                 raise AssertionError(f"the updates are a {type(ours).__name__}")
             weight, bias = sorted(jax.tree.leaves(ours), key=jnp.ndim, reverse=True)
             assert_close({"weight": weight, "bias": bias}, theirs)
@@ -119,7 +120,8 @@ def nnx_optimizer_makes_the_same_steps(subject: TransformationSubject) -> None:
         raise NotApplicable("the parameters are no dict of layers")
     with showing("""
         from flax import nnx; model = testing.nnx_module(params);
-        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param); form = optimizer.opt_state;
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param);
+        form = jax.tree.map(lambda x: x, optimizer.opt_state);
         optimizer.update(model, nnx.state(testing.nnx_module(grads[0]), nnx.Param));
         testing.assert_same_signature(optimizer.opt_state, form)"""):
         steps = nnx_steps(subject)

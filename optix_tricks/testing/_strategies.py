@@ -67,10 +67,10 @@ def grads(params: Any, *, nonfinite: bool = False) -> Any:
 
     leaves, kind = jax.tree.flatten(params)
     drawn = [_arrays(x.shape, str(x.dtype), nonfinite=nonfinite) for x in leaves]
-    return st.tuples(*drawn).map(kind.unflatten)
+    return st.tuples(*drawn).map(lambda leaves: jax.tree.unflatten(kind, leaves))
 
 
-def _arrays(shape: tuple[int, ...], dtype: str, *, nonfinite: bool = False) -> Any:
+def _arrays(shape: Any, dtype: str, *, nonfinite: bool = False) -> Any:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as arrays
 

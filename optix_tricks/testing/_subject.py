@@ -6,6 +6,7 @@ What several columns need, such as the eager steps or the compiled update, is ma
 import difflib
 import functools
 import inspect
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -53,7 +54,7 @@ class TransformationSubject:
 
     def __init__(
         self,
-        factory: Callable[..., Any],
+        factory: Any,
         hyperparams: Mapping[str, Any] | None = None,
         *,
         params: Any = None,
@@ -231,7 +232,8 @@ def _check_factory(factory: Any, hyperparams: Mapping[str, Any]) -> None:
     if any(x.kind is inspect.Parameter.VAR_KEYWORD for x in names.values()):
         return
     for name, x in hyperparams.items():
-        if not jnp.issubdtype(jnp.result_type(x), jnp.number) or jnp.ndim(x):
+        is_number = isinstance(x, numbers.Real) or hasattr(x, "dtype")
+        if not is_number or isinstance(x, bool) or jnp.ndim(x):
             raise TypeError(f"hyperparams must be numbers, got {name}={x!r}.")
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)

@@ -37,9 +37,7 @@ TRANSFORMATION_COLUMNS: dict[str, Column] = {
 }
 
 
-def check_transformation(
-    factory: Callable[..., Any], *, columns: Columns = None, **about: Any
-) -> Table:
+def check_transformation(factory: Any, *, columns: Columns = None, **about: Any) -> Table:
     """Ask a gradient transformation, anybody's, what an Optax citizen is asked here.
 
     Args:
@@ -79,7 +77,7 @@ def check_transformation(
 
 
 def transformation_test(
-    factory: Callable[..., Any], *, columns: Columns = None, **about: Any
+    factory: Any, *, columns: Columns = None, **about: Any
 ) -> Callable[..., None]:
     """Return a test for pytest, parametrised by column, of a gradient transformation.
 

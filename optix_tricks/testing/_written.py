@@ -46,8 +46,11 @@ def _split(factory: Any, name: str | None) -> tuple[str, list[str]]:
     if "<lambda>" in name:
         return "factory", []
     name = name.rpartition(".")[2]
-    parts = getattr(factory, "__module__", "").split(".")
-    for length in range(1, len(parts)):  # where it is exported, not where it lies
+    parts = factory.__module__.split(".")
+    if parts == ["__main__"]:
+        return name, []
+    # Where it is exported, rather than where it lies.
+    for length in range(1, len(parts) + 1):
         module = ".".join(parts[:length])
         if getattr(importlib.import_module(module), name, None) is factory:
             return f"{module}.{name}", []

@@ -52,7 +52,7 @@ LINKS = [
         {"rotation": 0.1, "decay": 0.7},
         {"per_neuron": False, "zero_mean": True},
         neutral={"mask": False},
-        roundings={"vmapped_numbers_equal_a_loop": 10},
+        roundings={"vmapped_numbers_equal_a_loop": 10.0},
     ),
 ]
 

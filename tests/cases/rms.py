@@ -6,7 +6,7 @@ import optix_tricks as ot
 from cases.row import Case
 
 # A centered variance is a difference: roundings of its terms are amplified.
-OF_A_DIFFERENCE = {"vmapped_numbers_equal_a_loop": 10}
+OF_A_DIFFERENCE = {"vmapped_numbers_equal_a_loop": 10.0}
 
 LINKS = [
     Case(
