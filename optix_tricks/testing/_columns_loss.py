@@ -110,13 +110,15 @@ def _sharded(subject: LossSubject, axis_type: AxisType) -> None:
     batch = max(x.shape[0] for x in jax.tree.leaves(args) if x.ndim)
     if devices == 1:
         raise NotApplicable("there is 1 device")
-    if batch % devices:
+    shared = batch % devices == 0
+    if subject.shape and not shared:
         raise NotApplicable(f"{devices} devices do not share a batch of {batch}")
     expected = subject.compiled(*args)
     mesh = jax.make_mesh((devices,), ("data",), axis_types=(axis_type,))
 
     def place(x: Any) -> Any:
-        spec = PartitionSpec("data") if x.shape[:1] == (batch,) else PartitionSpec()
+        is_split = shared and x.shape[:1] == (batch,)
+        spec = PartitionSpec("data") if is_split else PartitionSpec()
         return jax.device_put(x, NamedSharding(mesh, spec))
 
     sharded = subject.compiled(*jax.tree.map(place, args))

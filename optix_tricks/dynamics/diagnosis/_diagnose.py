@@ -34,7 +34,7 @@ from optix_tricks.dynamics.diagnosis._symptoms import Symptoms, measure
 MEANING = {
     "healthy": (
         "The loss is still falling.",
-        "Let it run.",
+        "Let it run; if its schedule has ended, train anew for longer.",
     ),
     "converged": (
         "The training loss has arrived: longer training will hardly lower it.",

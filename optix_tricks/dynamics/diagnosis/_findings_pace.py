@@ -19,7 +19,8 @@ from optix_tricks.dynamics.diagnosis._thresholds import ramp
 
 def healthy(s: Symptoms) -> Finding:
     """The loss falls."""
-    return Finding("healthy", improving(s), (pace(s),))
+    evidence = (pace(s), _rate_left(s)) if ended(s) else (pace(s),)
+    return Finding("healthy", improving(s), evidence)
 
 
 def diverged(s: Symptoms) -> Finding:
