@@ -148,10 +148,10 @@ OPTIMISERS = [
         "muon",
         ot.muon,
         MUON,
-        {"ns_steps": 2},
+        {"ns_steps": 1},
         twin=lambda: optax.contrib.muon(
             0.1,
-            ns_steps=2,
+            ns_steps=1,
             beta=0.8,
             eps=1e-7,
             weight_decay=0.2,
