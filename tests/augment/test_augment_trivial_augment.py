@@ -14,7 +14,7 @@ from augment.pillow_operations import (
     photographs,
 )
 from optix_tricks.augment import trivial_augment
-from optix_tricks.augment._rand_augment_ops import OPERATIONS
+from optix_tricks.augment._rand_augment_ops import OPERATIONS, Space, operate
 
 KEY = jax.random.key(3)
 IMAGES = np.tile(np.concatenate([photographs(8), noise(8)]), (125, 1, 1, 1))
@@ -64,6 +64,20 @@ def test_each_image_is_pillows_of_its_operation_and_strength(space):
         drawn = np.array([o == operation for o in operations])
         assert len(set(magnitudes[drawn])) > 25
         assert_is_pillows(out[drawn], theirs[drawn], operation)
+
+
+@pytest.mark.parametrize("side", [28, 32, 96])
+def test_an_image_moves_by_whole_pixels_however_its_side_divides(side):
+    """Of the narrow space: by the part below the point of m side / 96, exactly."""
+    ramp = np.arange(side, dtype=np.uint8)
+    image = jnp.asarray(np.broadcast_to(ramp[:, None, None], (side, side, 1)))
+    space, fill = Space(0.3, (10 / 32 * side,) * 2, 30.0, 0.9, 4), jnp.zeros(1, jnp.uint8)
+    down = functools.partial(operate, image, OPERATIONS.index("translate_y"))
+    move = jax.vmap(lambda m: down(m, space=space, interpolation="nearest", fill=fill))
+    moved = np.asarray(move(jnp.arange(31.0)))
+    np.testing.assert_array_equal(
+        moved[:, -1, 0, 0], side - 1 - np.arange(31) * side // 96
+    )
 
 
 def test_bilinear_turns_are_pillows_to_a_level():
