@@ -104,6 +104,7 @@ def hidden_matrices(tree: PyTree) -> PyTree:
     >>> hidden_matrices(params)
     {'conv': {'bias': False, 'kernel': True}, 'embed': {'embedding': False}, 'fc': False}
     """
+    _refuse_count("hidden_matrices", tree)
 
     def is_table(leaf: Leaf) -> bool:
         names = leaf.name.lower().split("/")[-1], leaf.owner.lower()
