@@ -61,11 +61,8 @@ def scan_and_cond_carry_the_state(subject: TransformationSubject) -> None:
     kept = f"""
         kept = lambda state: jax.lax.cond(True, lambda: {STEP}[1], lambda: state);
         jax.eval_shape(kept, tx.init(params))"""
-    for dtype in DTYPES:
-        with jax.enable_x64(dtype == "float64"):
-            _carry(
-                subject, dtype, _in(subject, dtype, scanned), _in(subject, dtype, kept)
-            )
+    for dtype in ("float32", "bfloat16"):
+        _carry(subject, dtype, scanned, kept)
 
 
 def _carry(subject: TransformationSubject, dtype: str, scanned: str, kept: str) -> None:
@@ -75,11 +72,11 @@ def _carry(subject: TransformationSubject, dtype: str, scanned: str, kept: str) 
     def step(state: Any, _: None = None) -> tuple[Any, None]:
         return subject.tx.update(grads[0], state, params)[1], None
 
-    with showing(scanned):
+    with showing(subject.in_dtype(dtype, scanned)):
         start = subject.tx.init(params)
         after = jax.eval_shape(lambda s: jax.lax.scan(step, s, None, 2)[0], start)
         assert_same_signature(after, start)
-    with showing(kept):
+    with showing(subject.in_dtype(dtype, kept)):
         either = (lambda s: step(s)[0]), (lambda s: s)
         after = jax.eval_shape(lambda s: jax.lax.cond(True, *either, s), start)
         assert_same_signature(after, start)

@@ -1,7 +1,7 @@
 """Factories and their arguments as a person writes them in Python."""
 
 import functools
-import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,12 +46,12 @@ def _split(factory: Any, name: str | None) -> tuple[str, list[str]]:
     if "<lambda>" in name:
         return "factory", []
     name = name.rpartition(".")[2]
-    parts = factory.__module__.split(".")
+    parts = (getattr(factory, "__module__", None) or "__main__").split(".")
     if parts == ["__main__"]:
         return name, []
     # Where it is exported, rather than where it lies.
     for length in range(1, len(parts) + 1):
         module = ".".join(parts[:length])
-        if getattr(importlib.import_module(module), name, None) is factory:
+        if getattr(sys.modules.get(module), name, None) is factory:
             return f"{module}.{name}", []
     return name, []
