@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from optix_tricks.testing._check import Column
 from optix_tricks.testing._compare import (
@@ -24,6 +23,8 @@ ROUNDING = 2e-5, 1e-5
 
 def variables_are_parameters_statistics_and_random_state(subject: LayerSubject) -> None:
     """Each variable is of a kind that a training step carries; float32 in any dtype."""
+    from flax import nnx
+
     for path, variable in nnx.to_flat_state(nnx.state(subject.build(dtype=jnp.bfloat16))):
         if isinstance(variable, nnx.RngState):
             continue
@@ -57,22 +58,14 @@ def jit_equals_eager(subject: LayerSubject) -> None:
         assert_finite(eager[0])
 
 
-class _Net(nnx.Module):
-    """One layer with the call that a training step makes."""
-
-    def __init__(self, subject: LayerSubject) -> None:
-        self.layer = subject.build()
-        self.training, self.evaluation = subject.training, subject.evaluation
-
-    def __call__(self, x: Any, *, train: bool) -> Any:
-        return self.layer(x, **(self.training if train else self.evaluation))
-
-
 def a_step_carries_it_as_plain_dicts(subject: LayerSubject) -> None:
     """Three steps of `training.functional` are three calls; it is compiled once."""
+    from flax import nnx
+
+    from optix_tricks.testing._layer_net import Net
     from optix_tricks.training import functional
 
-    net, layer = _Net(subject), subject.build()
+    net, layer = Net(subject), subject.build()
     apply, params, stats = functional(net)
     is_random = bool(nnx.to_flat_state(nnx.state(net, nnx.RngState)))
     key = jax.random.key(1) if is_random else None

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from optix_tricks.testing._written import function
 
@@ -28,7 +27,7 @@ class LayerSubject:
 
     def __init__(
         self,
-        build: Callable[..., nnx.Module],
+        build: Callable[..., Any],
         shape: tuple[int, ...],
         *,
         training: Mapping[str, Any] | None = None,
@@ -73,6 +72,8 @@ class LayerSubject:
 
     def split(self, **dtypes: Any) -> tuple[Callable[..., Any], Any, Any]:
         """The layer as a function of parameters, other variables and input, and both."""
+        from flax import nnx
+
         graph, params, *others = nnx.split(self.build(**dtypes), nnx.Param, ...)
         (rest,) = others
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from flax import nnx
-
 from optix_tricks.testing._check import Column, Columns, check, select
 from optix_tricks.testing._columns_layer import COLUMNS
 from optix_tricks.testing._layer_subject import LayerSubject
@@ -15,7 +13,7 @@ LAYER_COLUMNS: dict[str, Column] = {column.__name__: column for column in COLUMN
 
 
 def check_layer(
-    build: Callable[..., nnx.Module],
+    build: Callable[..., Any],
     shape: tuple[int, ...],
     *,
     columns: Columns = None,
@@ -43,6 +41,7 @@ def check_layer(
       TypeError: if `build` is no function.
 
     >>> import functools
+    >>> from flax import nnx
     >>> build = functools.partial(nnx.LayerNorm, 6, rngs=nnx.Rngs(0))
     >>> table = check_layer(build, (4, 6), columns="dtype_in_is_dtype_out")
     >>> table.passed
@@ -52,7 +51,7 @@ def check_layer(
 
 
 def layer_test(
-    build: Callable[..., nnx.Module],
+    build: Callable[..., Any],
     shape: tuple[int, ...],
     *,
     columns: Columns = None,
@@ -67,6 +66,7 @@ def layer_test(
       **about: what else there is to say.
 
     >>> import functools
+    >>> from flax import nnx
     >>> build = functools.partial(nnx.LayerNorm, 6, rngs=nnx.Rngs(0))
     >>> test_norm = layer_test(build, (4, 6))
     """
