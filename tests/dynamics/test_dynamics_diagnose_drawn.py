@@ -37,6 +37,8 @@ def test_runs_of_an_unseen_draw_are_named(group):
             assert verdicts.keys() <= set(NO_ALARM), found
         else:
             assert not verdicts.keys() & {"converged", "schedule ended"}, found
+        if kind not in ("healthy", "converged") and kind not in OFTEN_UNDECIDED:
+            assert verdicts.most_common(1)[0][0] == kind, found
         if kind != "critical point":
             assert "critical point" not in verdicts, found
     runs = sum(n for verdicts in found.values() for n in verdicts.values())
