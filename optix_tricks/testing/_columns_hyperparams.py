@@ -53,7 +53,7 @@ def schedules_are_followed(subject: TransformationSubject) -> None:
     said = {name: f"lambda count: {x!r} / (1 + count)" for name, x in given.items()}
     with showing(f"""
         found, _ = testing.run({subject.written_injected(said)}, params, grads);
-        inner = {subject.written_injected()};
+        inner = testing.compiled({subject.written_injected()});
         _, state = inner.update(grads[0], inner.init(params), params);
         state.hyperparams.update({{n: x / 2 for n, x in state.hyperparams.items()}});
         want, _ = inner.update(grads[1], state, params);
