@@ -53,7 +53,7 @@ def schedules_are_followed(subject: TransformationSubject) -> None:
     said = {name: f"lambda count: {x!r} / (1 + count)" for name, x in given.items()}
     with showing(f"""
         found, _ = testing.run({subject.written_injected(said)}, params, grads);
-        inner = {subject.written_injected()};
+        inner = testing.compiled({subject.written_injected()});
         _, state = inner.update(grads[0], inner.init(params), params);
         state.hyperparams.update({{n: x / 2 for n, x in state.hyperparams.items()}});
         want, _ = inner.update(grads[1], state, params);
@@ -81,9 +81,10 @@ def vmapped_numbers_equal_a_loop(subject: TransformationSubject) -> None:
     settings = (shrink * np.array([float(x) for x in given.values()])).astype(np.float32)
     each = {name: f"x[{place}]" for place, name in enumerate(names)}
     with showing(f"""
-        train = lambda x: testing.run({subject.written(each)}, params, grads[:2]);
-        x = jnp.array({settings.tolist()!r}); alone = [jax.jit(train)(y) for y in x];
-        found = jax.jit(jax.vmap(train))(x);
+        make = lambda x: {subject.written(each)}; x = jnp.array({settings.tolist()!r});
+        train = lambda tx: testing.run(tx, params, grads[:2]);
+        alone = [train(testing.compiled(make(y))) for y in x];
+        found = jax.jit(jax.vmap(lambda y: train(make(y))))(x);
         want = jax.tree.map(lambda *y: jnp.stack(y), *alone);
         testing.assert_close(found, want, {written(near)})"""):
         params, grads = subject.params, subject.grads[:2]
@@ -114,13 +115,16 @@ def changed_numbers_compile_nothing(subject: TransformationSubject) -> None:
     with showing(f"""
         inner = {subject.written_injected()}; update = jax.jit(inner.update);
         _, state = update(grads[0], inner.init(params), params);
-        state.hyperparams.update({{n: x / 2 for n, x in state.hyperparams.items()}});
-        update(grads[1], state, params); assert update._cache_size() == 1"""):
+        state.hyperparams.update({{n: (x / 2).astype(x.dtype) for n, x in
+        state.hyperparams.items()}}); update(grads[1], state, params);
+        assert update._cache_size() == 1"""):
         jitted, params = jax.jit(update), subject.params
         state = inner.init(params)
         jitted.trace(subject.grads[0], state, params)  # traced, not compiled
         _, state = subject.compiled_injected.update(subject.grads[0], state, params)
-        state.hyperparams.update({name: jnp.float32(x / 2) for name, x in given.items()})
+        for name, x in given.items():
+            dtype = jnp.asarray(state.hyperparams[name]).dtype
+            state.hyperparams[name] = jnp.asarray(x / 2).astype(dtype)
         jitted.trace(subject.grads[1], state, params)
         if len(traced) > 1:
             raise AssertionError("a changed hyperparameter compiles the update again")

@@ -97,7 +97,9 @@ def _alike(subject: TransformationSubject, make: Any, code: str) -> None:
         find = lambda w, *g: [jax.tree.leaves(u) for u in testing.run(tx, w, g)[0]];
         found, want = find(*map(make, layers)), find(*layers);
         [chex.assert_trees_all_close(sorted(x, key=jnp.size), sorted(y, key=jnp.size),
-        {CLOSE}) for x, y in zip(found, want)]"""):
+        {CLOSE}) for x, y in zip(found, want)]; w, g, _ = map(make, layers);
+        updates, _ = tx.update(g, tx.init(w), w);
+        assert jax.tree.structure(updates) == jax.tree.structure(w)"""):
         params, *grads = three_layers()
         want, _ = run(subject.tx, params, grads)
         params, *grads = map(make, three_layers())

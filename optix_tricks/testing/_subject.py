@@ -42,6 +42,8 @@ class TransformationSubject:
       invariances: what is declared, out of "scale", "permutation" and "leafwise".
       updates_dtype: the dtype in which updates always leave, if it is not that of the
         parameters and gradients.
+      looks_ahead: whether updates depend on the loss at other parameters; by default,
+        whether `value_fn` or `grad_fn` is given.
       roundings: by column, how many times the usual few roundings it is allowed, for
         transformations that amplify them.
       name: how the factory is written in Python, by default as it is found.
@@ -62,6 +64,7 @@ class TransformationSubject:
         extra: Sequence[str] | None = None,
         invariances: Iterable[str] = (),
         updates_dtype: str | None = None,
+        looks_ahead: bool | None = None,
         roundings: Mapping[str, float] | None = None,
         name: str | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class TransformationSubject:
         self.invariances = frozenset(invariances)
         self.updates_dtype = updates_dtype
         self.roundings = roundings or {}
+        self._looks_ahead = looks_ahead
         self._params, self._grads, self._extra, self._name = params, grads, extra, name
         _check_factory(factory, self.hyperparams)
         for given, known in ((invariances, INVARIANCES), (extra or (), OFFERS)):
@@ -154,6 +158,13 @@ class TransformationSubject:
                 continue
             return names
         return ()
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether updates depend on the loss at other parameters."""
+        if self._looks_ahead is not None:
+            return self._looks_ahead
+        return bool({"value_fn", "grad_fn"}.intersection(self.extra))
 
     def build(self, **changes: Any) -> Any:
         """The transformation, some of its hyperparameters changed."""

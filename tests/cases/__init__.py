@@ -57,6 +57,7 @@ def subject(name: str) -> TransformationSubject:
         case.factory,
         case.given,
         updates_dtype=case.updates_dtype,
+        looks_ahead=case.looks_ahead,
         roundings=case.roundings,
         name=f"cases.subject({name!r}).factory",
     )

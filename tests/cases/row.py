@@ -31,6 +31,7 @@ class Case(NamedTuple):
     neutral: dict[str, Any] | None = None
     updates_dtype: str | None = None  # None: that of the gradients
     compiled: bool = False  # eager loops compile at every call
+    looks_ahead: bool = False  # evaluates the loss at other parameters
     roundings: Mapping[str, float] = MappingProxyType({})  # times the usual, by column
 
     def build(self, **changes: Any) -> optax.GradientTransformationExtraArgs:

@@ -50,4 +50,4 @@ ROWS = [
     ),
 ]
 
-SECOND_ORDER = [case._replace(compiled=True) for case in ROWS]
+SECOND_ORDER = [case._replace(compiled=True, looks_ahead=True) for case in ROWS]

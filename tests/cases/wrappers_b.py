@@ -25,6 +25,7 @@ WRAPPERS = [
         functools.partial(ot.sam, ot.sgd(0.1, momentum=0.8)),
         {"rho": 0.2},
         neutral={"rho": 0.0},
+        looks_ahead=True,
     ),
     Case(
         "asam",
@@ -32,6 +33,7 @@ WRAPPERS = [
         {"rho": 0.3, "eta": 0.1},
         {"adaptive": True},
         neutral={"rho": 0.0},
+        looks_ahead=True,
     ),
 ]
 
