@@ -146,6 +146,13 @@ def test_norms_do_not_drift_in_bfloat16():
     np.testing.assert_allclose(norms(path[-1]), norms(w), rtol=5e-3)
 
 
+def test_an_update_nearly_along_the_weights_still_turns():
+    w = jnp.array([[1.0], [0.0]])
+    updates, state = once(ot.scale_by_rotation(0.1), jnp.array([[1.0], [1e-4]]), w)
+    assert float(state.angle) == pytest.approx(np.arctan(0.1), rel=1e-3)
+    assert float(updates[1, 0]) > 0.09
+
+
 @pytest.mark.parametrize("where", ["update", "parameter"])
 def test_a_bad_unit_becomes_nan_and_no_other(where):
     both = {
@@ -193,6 +200,30 @@ def test_the_equilibrium_follows_schedules():
     angle = ot.equilibrium_rotation("sgd", lambda count: 0.08 / (1 + count), 0.04)
     assert angle(0) == pytest.approx(0.08)
     assert angle(3) == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("momentum", [0.3, 0.8])
+@pytest.mark.parametrize("kind", ["sgd", "heavy_ball", "nesterov", "sgdw", "adamw"])
+def test_the_angle_follows_from_the_response_to_one_gradient(kind, momentum):
+    """In equilibrium the random walk of the responses is as long as decay is short.
+
+    Of gradients of length one the squared weights grow by (sum c)^2 a step and lose twice
+    their decay, and a step squared is sum c^2. Coupled decay is a gradient itself.
+    """
+    momentum = 0.0 if kind == "sgd" else momentum
+    t = np.arange(400)
+    c = {
+        "sgd": (t == 0).astype(float),
+        "heavy_ball": momentum**t,
+        "nesterov": np.where(t == 0, 1 + momentum, momentum ** (t + 1)),
+        "sgdw": momentum**t,
+        "adamw": (1 - momentum) * momentum**t,
+    }[kind]
+    rate, decay = 0.1, 0.02
+    shrink = rate * decay * (1 if kind in ("sgdw", "adamw") else c.sum())
+    want = np.sqrt(2 * shrink * np.sum(c**2)) / c.sum()
+    got = ot.equilibrium_rotation(kind, rate, decay, momentum=momentum)
+    assert got == pytest.approx(want, rel=1e-9)
 
 
 DECAYED = {
