@@ -302,3 +302,10 @@ def bad_call(*args, use_running_average: bool | None = False):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_unbiased_variance_of_two_and_of_one():
+    for rows, want in (([[1.0], [4.0]], 4.5), ([[3.0]], 0.0)):
+        norm = BatchNorm(1, momentum=0.0, unbiased=True, rngs=nnx.Rngs(0))
+        norm(jnp.array(rows))
+        np.testing.assert_allclose(norm.var[...], [want], atol=1e-6)

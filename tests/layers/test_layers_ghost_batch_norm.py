@@ -153,3 +153,11 @@ def test_sizes_are_checked_when_traced():
     apply, params = pure(GhostBatchNorm(3, ghost_size=4, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="drop the last ones"):
         jax.eval_shape(apply, params, normal(6, 3))
+
+
+def test_a_ghost_batch_of_one_image_is_the_smallest():
+    norm = GhostBatchNorm(2, ghost_size=1, momentum=0.5, rngs=nnx.Rngs(0))
+    x = np.arange(24.0, dtype=np.float32).reshape(3, 2, 2, 2)
+    got = norm(jnp.asarray(x))
+    own = x - x.mean((1, 2), keepdims=True)
+    np.testing.assert_allclose(got, own / own.std((1, 2), keepdims=True), rtol=1e-5)
