@@ -32,7 +32,6 @@ def smallest_eigenpair(
     krylov = lanczos(matvec, start, key, steps)
     _, coordinates = krylov.eigh()
     v = dot(krylov.basis.T, coordinates[:, 0])
-    v = v / jnp.linalg.norm(v)
     Hv = matvec(v)
     value = dot(v, Hv)
     return Eigenpair(value, v, jnp.linalg.norm(Hv - value * v))

@@ -156,3 +156,9 @@ def test_too_many_parameters_are_refused_with_a_way_out():
     shapes = {"kernel": jax.ShapeDtypeStruct((100, 101), jnp.float32)}
     with pytest.raises(ValueError, match=r"at most 10,000.*got 10,100: use lbfgs"):
         ot.bfgs().init(shapes)
+
+
+def test_ten_thousand_parameters_are_taken():
+    square = jax.ShapeDtypeStruct((100, 100), jnp.float32)
+    state = jax.eval_shape(ot.bfgs().init, square)
+    assert state.inverse_hessian.shape == (10_000, 10_000)

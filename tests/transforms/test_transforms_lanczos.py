@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from optix_tricks.transforms._lanczos import for_each, lanczos, scan
-from optix_tricks.transforms._smallest_eigenpair import smallest_eigenpair
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -98,18 +97,6 @@ def test_one_dimension_makes_no_nan_on_the_way():
         found = krylov_of([[3.0]], [2.0], 1)
     assert float(found.diagonal[0]) == 3.0
     assert float(found.off_diagonal[0]) == 0.0
-
-
-def test_the_smallest_eigenpair_of_a_matrix_and_of_nothing():
-    pair = smallest_eigenpair(
-        lambda q: jnp.asarray(rotated(DISTINCT)) @ q, jnp.asarray(START), KEY, 8
-    )
-    np.testing.assert_allclose(pair.value, -2.0, atol=1e-12)
-    np.testing.assert_allclose(np.abs(pair.vector @ BASIS[:, 0]), 1, atol=1e-12)
-    empty = smallest_eigenpair(lambda q: q, jnp.zeros(0), KEY, 8)
-    assert float(empty.value) == float(empty.residual) == 0.0
-    one = smallest_eigenpair(lambda q: 5 * q, jnp.full(1, 0.1), KEY, 8)
-    assert (float(one.value), float(one.residual)) == (5.0, 0.0)
 
 
 def test_a_loop_runs_in_python_unless_it_is_traced():

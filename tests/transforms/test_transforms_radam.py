@@ -151,3 +151,14 @@ def test_in_the_end_it_is_adam():
     adam, _ = updates_of(ot.scale_by_adam(b2=0.9), gs, gs)
     ours, _ = updates_of(ot.scale_by_radam(b2=0.9), gs, gs)
     np.testing.assert_allclose(ours[200:], adam[200:], rtol=1e-5, atol=1e-6)
+
+
+def test_a_threshold_that_is_reached_acts():
+    gs = jnp.ones((9, 1))
+    reached = float(averaged_steps(jnp.float32(0.9), jnp.int32(7)))
+    tx = ot.scale_by_radam(b2=0.9, threshold=reached)
+    state, acts = tx.init(gs[0]), []
+    for g in gs:
+        _, state = tx.update(g, state)
+        acts.append(bool(state.rectification > 0))
+    assert acts == [False] * 6 + [True] * 3

@@ -146,6 +146,16 @@ def test_norms_do_not_drift_in_bfloat16():
     np.testing.assert_allclose(norms(path[-1]), norms(w), rtol=5e-3)
 
 
+@pytest.mark.parametrize("length", [0.5, 5.0])
+def test_weights_that_something_else_lengthened_go_back_to_their_norm(length):
+    w = jnp.array([[0.6], [0.8]]) * length
+    u, tx = jnp.array([[1.0], [0.0]]), ot.scale_by_rotation(0.1)
+    updates, state = once(tx, u, w)
+    twice = 2 * (w + updates)
+    updates, _ = tx.update(u, state, twice)
+    np.testing.assert_allclose(norms(twice + updates), length, rtol=1e-5)
+
+
 def test_an_update_nearly_along_the_weights_still_turns():
     w = jnp.array([[1.0], [0.0]])
     updates, state = once(ot.scale_by_rotation(0.1), jnp.array([[1.0], [1e-4]]), w)
@@ -202,28 +212,26 @@ def test_the_equilibrium_follows_schedules():
     assert angle(3) == pytest.approx(0.04)
 
 
-@pytest.mark.parametrize("momentum", [0.3, 0.8])
-@pytest.mark.parametrize("kind", ["sgd", "heavy_ball", "nesterov", "sgdw", "adamw"])
-def test_the_angle_follows_from_the_response_to_one_gradient(kind, momentum):
+def test_the_angle_follows_from_the_response_to_one_gradient():
     """In equilibrium the random walk of the responses is as long as decay is short.
 
     Of gradients of length one the squared weights grow by (sum c)^2 a step and lose twice
     their decay, and a step squared is sum c^2. Coupled decay is a gradient itself.
     """
-    momentum = 0.0 if kind == "sgd" else momentum
-    t = np.arange(400)
-    c = {
-        "sgd": (t == 0).astype(float),
-        "heavy_ball": momentum**t,
-        "nesterov": np.where(t == 0, 1 + momentum, momentum ** (t + 1)),
-        "sgdw": momentum**t,
-        "adamw": (1 - momentum) * momentum**t,
-    }[kind]
-    rate, decay = 0.1, 0.02
-    shrink = rate * decay * (1 if kind in ("sgdw", "adamw") else c.sum())
-    want = np.sqrt(2 * shrink * np.sum(c**2)) / c.sum()
-    got = ot.equilibrium_rotation(kind, rate, decay, momentum=momentum)
-    assert got == pytest.approx(want, rel=1e-9)
+    rate, decay, t = 0.1, 0.02, np.arange(400)
+    for momentum in (0.3, 0.8):
+        responses = {
+            "sgd": (t == 0).astype(float),
+            "heavy_ball": momentum**t,
+            "nesterov": np.where(t == 0, 1 + momentum, momentum ** (t + 1)),
+            "sgdw": momentum**t,
+            "adamw": (1 - momentum) * momentum**t,
+        }
+        for kind, c in responses.items():
+            shrink = rate * decay * (1 if kind in ("sgdw", "adamw") else c.sum())
+            want = np.sqrt(2 * shrink * np.sum(c**2)) / c.sum()
+            got = ot.equilibrium_rotation(kind, rate, decay, momentum=momentum)
+            assert got == pytest.approx(want, rel=1e-9)
 
 
 DECAYED = {
