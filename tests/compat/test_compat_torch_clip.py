@@ -15,7 +15,7 @@ from optix_tricks.compat import torch as ours
     [
         (0.1, 2.0, "float32"),
         (0.4, 1.0, "float64"),
-        (0.1, 3.5, "float64"),
+        (0.1, 3.0, "float64"),
         (0.1, float("inf"), "float32"),
     ],
 )
@@ -49,7 +49,7 @@ def test_clip_grad_value_goes_the_way_of_torch():
     assert_same_path(got, want, TOLERANCE["float32"])
 
 
-@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf")])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.0, float("inf")])
 def test_clip_grad_norm_does_to_odd_gradients_what_torch_does(norm_type):
     tx = ours.clip_grad_norm_(1.0, norm_type)
     for odd in (0.0, 4.0, float("nan"), float("inf")):
@@ -65,7 +65,7 @@ def test_clip_grad_norm_does_to_odd_gradients_what_torch_does(norm_type):
         np.testing.assert_allclose(state.global_norm, norm.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf")])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.0, float("inf")])
 def test_a_norm_of_nothing_is_zero_and_a_norm_at_the_bound_stays(
     norm_type,
 ):

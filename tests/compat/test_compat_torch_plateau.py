@@ -14,8 +14,8 @@ from optix_tricks.compat import torch as ours
     ({}, 0),
     ({"factor": 0.5, "patience": 0}, 1),
     ({"factor": 0.5, "patience": 2, "cooldown": 3, "threshold": 0.05}, 2),
-    ({"mode": "max", "patience": 1, "threshold": 0.1, "threshold_mode": "abs"}, 3),
     ({"mode": "max", "patience": 3, "factor": 0.3, "min_lr": 0.01}, 4),
+    ({"mode": "max", "patience": 1, "threshold": 0.1, "threshold_mode": "abs"}, 3),
     ({"patience": 0, "factor": 0.5, "eps": 3e-3}, 5),
     ({"patience": 0, "factor": 0.6, "min_lr": 0.019, "eps": 2e-3}, 6),
 ])  # fmt: skip

@@ -309,3 +309,22 @@ def test_the_unbiased_variance_of_two_and_of_one():
         norm = BatchNorm(1, momentum=0.0, unbiased=True, rngs=nnx.Rngs(0))
         norm(jnp.array(rows))
         np.testing.assert_allclose(norm.var[...], [want], atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [None, [[0, 1], [2, 3]]])
+def test_the_unbiased_variance_counts_the_examples_of_all_devices(groups):
+    x = normal(4, 3, 2)
+    options = {"axis_name": "device", "axis_index_groups": groups}
+    norm = BatchNorm(2, momentum=0.0, unbiased=True, **options, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(norm)
+
+    def of_device(x):
+        here = nnx.merge(graph, state, copy=True)
+        here(x)
+        return here.var[...]
+
+    got = jax.pmap(of_device, axis_name="device", devices=jax.devices()[:4])(x)
+    for device, var in enumerate(got):
+        together = slice(None) if groups is None else groups[device // 2]
+        want = x[together].reshape(-1, 2).var(axis=0, ddof=1)
+        np.testing.assert_allclose(var, want, rtol=1e-5)
