@@ -220,3 +220,20 @@ def test_bad_arguments_raise():
         ValueError, match=r"images must be .*got shape \[24, 24, 3\]; add"
     ):
         inspect.unwrap(rand_augment)(KEY, images[0])
+
+
+def test_the_smallest_histograms_that_are_stretched():
+    """Two neighbouring levels; and 255 pixels below a single brightest one."""
+    images = np.full((2, 16, 16, 1), 10, np.uint8)
+    images[0, :8] = 11
+    images[1, 3, 5] = 200
+    fill = jnp.zeros(1, jnp.uint8)
+    for name, close in (("autocontrast", 1), ("equalize", 0)):
+        operation = jnp.int32(OPERATIONS.index(name))
+        for image in images:
+            ours = operate(
+                jnp.asarray(image), operation, 9.0, interpolation="nearest", fill=fill
+            )
+            assert (
+                np.abs(ours.astype(int) - by_pillow(image, name, 9.0, 1)).max() <= close
+            )

@@ -328,3 +328,9 @@ def test_the_unbiased_variance_counts_the_examples_of_all_devices(groups):
         together = slice(None) if groups is None else groups[device // 2]
         want = x[together].reshape(-1, 2).var(axis=0, ddof=1)
         np.testing.assert_allclose(var, want, rtol=1e-5)
+
+
+def test_without_scale_and_bias_it_only_normalizes():
+    x = normal(6, 3)
+    norm = BatchNorm(3, use_scale=False, use_bias=False, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(norm(jnp.asarray(x)), normalized(x), rtol=1e-4, atol=1e-5)
