@@ -334,3 +334,13 @@ def test_without_scale_and_bias_it_only_normalizes():
     x = normal(6, 3)
     norm = BatchNorm(3, use_scale=False, use_bias=False, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(norm(jnp.asarray(x)), normalized(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_correction_is_a_factor_and_a_shift_before_scale_and_bias():
+    """As batch renormalisation hands them in."""
+    norm = BatchNorm(3, scale_init=nnx.initializers.constant(2.0), rngs=nnx.Rngs(0))
+    norm.bias[...] += 7.0
+    x = normal(6, 3)
+    mean, var = x.mean(0, keepdims=True), x.var(0, keepdims=True)
+    got = norm._normalize(*map(jnp.asarray, (x, mean, var)), r=0.5, d=0.25)
+    np.testing.assert_allclose(got, 2 * (0.5 * normalized(x) + 0.25) + 7, rtol=1e-5)
