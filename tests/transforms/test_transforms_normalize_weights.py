@@ -25,3 +25,12 @@ def test_weights_of_zeros_take_the_plain_step():
     w = jnp.zeros((2, 3))
     updates, _ = tx.update(jnp.ones((2, 3)), tx.init(w), w)
     np.testing.assert_array_equal(updates, 1.0)
+
+
+def test_the_step_does_not_depend_on_weights_of_zeros():
+    """Not by NaN either, as by the derivative of a norm at zero."""
+    tx = ot.normalize_weights()
+    w = jnp.zeros((2, 3))
+    state = tx.init(w)
+    slope = jax.grad(lambda w: tx.update(jnp.ones((2, 3)), state, w)[0].sum())(w)
+    np.testing.assert_array_equal(slope, 0.0)
