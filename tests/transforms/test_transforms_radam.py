@@ -52,7 +52,7 @@ def direction(
         {"b1": 0.0, "threshold": 4.0},
         {"b1": 0.5, "b2": 0.9, "eps": 0.1, "eps_root": 1e-2},
         {"b2": 0.5},
-        {"b2": 0.99, "threshold": 20.0, "nesterov": True},
+        {"b2": 0.99, "threshold": 20.0, "nesterov": True, "eps": 0.1, "eps_root": 1e-2},
     ],
 )
 def test_the_direction_is_that_of_the_paper(arguments, dtype):
