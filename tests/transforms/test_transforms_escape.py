@@ -223,3 +223,10 @@ def test_one_product_looks_along_a_random_direction():
     assert state.examined
     assert state.residual > 1e-3
     assert classic(step) <= 0
+
+
+def test_a_constant_loss_is_left_for_nowhere():
+    step, state = one_step(escaping(), lambda w: 0.0 * w[0], jnp.zeros(2))
+    assert state.examined
+    assert not state.escaped
+    np.testing.assert_array_equal(step, jnp.zeros(2))

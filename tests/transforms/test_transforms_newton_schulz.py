@@ -103,3 +103,10 @@ def test_products_in_bfloat16_stay_close():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         ot.scale_by_newton_schulz(**options)
+
+
+def test_epsilon_is_added_to_the_norm():
+    g = jnp.asarray(normal(3, 4))
+    tx = ot.scale_by_newton_schulz(ns_steps=0, eps=2.0)
+    updates, _ = tx.update(g, tx.init(g))
+    np.testing.assert_allclose(updates, g / (np.linalg.norm(g) + 2), rtol=1e-6)

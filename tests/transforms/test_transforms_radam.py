@@ -162,3 +162,11 @@ def test_a_threshold_that_is_reached_acts():
         _, state = tx.update(g, state)
         acts.append(bool(state.rectification > 0))
     assert acts == [False] * 6 + [True] * 3
+
+
+def test_the_series_has_all_its_terms():
+    """Where t x is a few hundredths every one of them shows in 64 bits."""
+    t = np.array([50, 100, 150, 190])
+    with jax.enable_x64(True):
+        got = jax.vmap(averaged_steps, (None, 0))(jnp.float64(0.999), jnp.array(t))
+    np.testing.assert_allclose(got, [averaged(0.999, n) for n in t], rtol=1e-13)
