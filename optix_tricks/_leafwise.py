@@ -103,7 +103,7 @@ def leafwise(
             count=jnp.zeros((), jnp.int32),
             hyperparams=first_values(hyperparams),
             **{name: new_tree(value) for name, value in slots.items()},
-            **{name: jnp.zeros((), as_scalar(0.0).dtype) for name in reports},
+            **{name: jnp.zeros((), jnp.result_type(float)) for name in reports},
         )
 
     def update_fn(

@@ -78,7 +78,7 @@ def put(value: Any, column: list, form: Form) -> Any:
     if isinstance(value, Queue):
         places = range(value.length)
         rows = ([x if is_hole(x) else x[place] for x in column] for place in places)
-        return tuple(put(0.0, row, form) for row in rows)
+        return tuple(put(None, row, form) for row in rows)
     if value is PER_LAYER or isinstance(value, PerUnit):
         return form.pure.unflatten(column)
     if not any(isinstance(x, Blocks) for x in column):
@@ -91,7 +91,7 @@ def put(value: Any, column: list, form: Form) -> Any:
 def take(value: Any, slot: Any, form: Form) -> list:
     """The slot of each leaf, as `put` was given it."""
     if isinstance(value, Queue):
-        rows = [take(0.0, tree, form) for tree in slot]
+        rows = [take(None, tree, form) for tree in slot]
         return [
             tuple(row[place] for row in rows) for place in range(form.boxed.num_leaves)
         ]

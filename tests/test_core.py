@@ -1,5 +1,6 @@
 """The core in detail: paths and masks, norms, packed buffers, the lift of a rule."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -13,14 +14,43 @@ import optax
 import pytest
 
 import optix_tricks as ot
+from optix_tricks import _checks as C
 from optix_tricks._leafwise import PER_LAYER, leafwise
 from optix_tricks._paths import path_name
-from optix_tricks._tree import global_norm, resolve_mask, widen
+from optix_tricks._tree import global_norm, is_inexact, resolve_mask, widen
 
 PARAMS = {
     "conv": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)},
     "head": [jnp.full((3, 1), 2.0), jnp.float32(5.0)],
 }
+
+# The checks.
+
+
+def test_the_ends_of_every_range_are_on_their_side():
+    largest, tiny = float(jnp.finfo(jnp.float32).max), 1e-30
+    of = {
+        C.check_number: (
+            [0, -largest, largest],
+            [2 * largest, np.inf, np.nan, True, "1"],
+        ),
+        C.check_positive: ([tiny, 0.5, 1, np.inf], [0, 0.0, -tiny, np.nan, None]),
+        C.check_nonnegative: ([0, tiny, 0.5], [-tiny, np.inf]),
+        C.check_decay: ([0, tiny, 0.999], [-tiny, 1, 1.0, 1.5]),
+        C.check_fraction: ([0, tiny, 1, 1.0], [-tiny, 1 + 1e-9]),
+        C.check_count: ([0, 1, np.int64(7)], [-1, 1.0, True]),
+        partial(C.check_count, minimum=3): ([3, 4], [2]),
+    }
+    for check, (inside, outside) in of.items():
+        for value in inside:
+            check("x", value)
+        for value in outside:
+            with pytest.raises(ValueError, match="x must be"):
+                check("x", value)
+    for check in list(of)[:5]:
+        for data in (jnp.float32(-1), lambda count: -1.0):
+            check("x", data)
+
 
 # Paths and masks.
 
@@ -45,6 +75,37 @@ def test_a_mask_by_rank_counts_axes():
 def test_a_stacked_bias_or_norm_is_known_by_its_name(name):
     tree = {name: jnp.ones((4, 8)), "kernel": jnp.ones((4, 8))}
     assert ot.no_bias_or_norm(tree) == {name: False, "kernel": True}
+
+
+def test_a_b_is_a_bias_beside_a_w_or_if_it_is_no_matrix():
+    tree = {
+        "beside": {"w": jnp.ones((2, 3)), "b": jnp.ones((2, 3))},
+        "alone": {"b": jnp.ones((2, 2))},
+        "row": {"b": jnp.ones((1, 5))},
+        "c": jnp.ones((1, 5)),
+    }
+    assert ot.no_bias_or_norm(tree) == {
+        "beside": {"w": True, "b": False},
+        "alone": {"b": True},
+        "row": {"b": False},
+        "c": True,
+    }
+
+
+def test_a_norm_is_what_holds_a_leaf_and_not_what_holds_that():
+    held = {"norm": {"inner": {"weights": jnp.ones((2, 2))}, "weights": jnp.ones((2, 2))}}
+    assert ot.no_bias_or_norm(held) == {
+        "norm": {"inner": {"weights": True}, "weights": False}
+    }
+
+
+@pytest.mark.parametrize("names", ["abc", "abcd"])
+def test_a_pattern_found_nowhere_names_three_paths(names):
+    tree = {name: jnp.ones(2) for name in names}
+    more = ", ..." if len(names) > 3 else ""
+    message = f"the {len(names)} paths are 'a', 'b', 'c'{more}.".replace(".", "\\.")
+    with pytest.warns(UserWarning, match=message + "$"):
+        ot.mask_by_path("z")(tree)
 
 
 def test_only_the_last_part_of_a_path_is_a_name():
@@ -128,6 +189,15 @@ def test_the_global_norm_is_summed_in_float32(x, dtype):
     got = global_norm({"a": low[0], "b": [low[1:]]})
     assert got.dtype == jnp.float32
     assert float(got) == pytest.approx(want, rel=1e-6, abs=1e-15)
+
+
+def test_numbers_are_those_of_sixteen_bits_and_more():
+    for dtype in ("float16", "bfloat16", "float32", "complex64"):
+        assert is_inexact(jnp.zeros(2, dtype))
+    for dtype in ("float8_e4m3fn", "int32", "bool"):
+        assert not is_inexact(jnp.zeros(2, dtype))
+    assert is_inexact(0.5)
+    assert not is_inexact(1)
 
 
 def test_the_global_norm_of_float64_is_float64():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import optix_tricks as ot
-from optix_tricks._storage import BLOCK, Blocks, as_stored, load, store
+from optix_tricks._storage import BLOCK, Blocks, _weyl, as_stored, load, store
 
 SHAPE = (40, 128)  # 5,120 elements: twenty blocks
 
@@ -113,3 +113,13 @@ def test_a_first_value_is_rounded_to_the_nearer_level():
     x = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
     got = np.asarray(load(as_stored(jnp.asarray(x), "int8"), jnp.float32))
     assert abs(np.abs(got).mean() / np.abs(x).mean() - 1) < 2e-3
+
+
+@pytest.mark.parametrize("over", ["steps", "elements"])
+def test_every_dither_is_met_once_in_two_to_the_sixteenth(over):
+    """So that an average over them has no bias at all."""
+    if over == "steps":
+        met = jax.vmap(lambda t: _weyl(jnp.zeros(1), t)[0])(jnp.arange(2**16))
+    else:
+        met = _weyl(jnp.zeros(2**16), count(3))
+    np.testing.assert_array_equal(np.sort(met), np.arange(2**16))

@@ -30,7 +30,7 @@ def first_that_fits(
     whole = jnp.round(sides).astype(int)
     fits = jnp.all((whole >= 1) & (whole <= limits[None, None]), axis=-1)
     first = jnp.argmax(fits, axis=1)[:, None, None]
-    chosen = jnp.take_along_axis(whole, first, axis=1)[:, 0]
+    chosen = jnp.squeeze(jnp.take_along_axis(whole, first, axis=1), axis=1)
     chosen = jnp.where(jnp.any(fits, axis=1)[:, None], chosen, 0)
     corners = jax.random.randint(key, chosen.shape, 0, limits[None] - chosen + 1)
     return jnp.concatenate([corners, chosen], axis=1)

@@ -78,7 +78,7 @@ def dirac(*, groups: int = 1, rest: Any = zeros, dtype: Any = None) -> Initializ
         sharding = () if out_sharding is None else (out_sharding,)
         carries = jnp.arange(outputs) % block < inputs
         return jnp.where(
-            carries.reshape((1,) * (len(shape) - 1) + (outputs,)),
+            carries,
             jnp.tile(delta, groups),
             rest(key, shape, dtype, *sharding),
         )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, safe_divide
 from optix_tricks.transforms._full_batch import dot
 
 
@@ -89,6 +89,5 @@ def _extend(basis: Array, q: Array, w: Array, i: Array, spare: Array) -> tuple:
     beta = jnp.linalg.norm(r)
     ends = beta <= 10 * jnp.finfo(q.dtype).eps * jnp.linalg.norm(w)
     following = lax.cond(ends, orthogonal, lambda _: r, spare)
-    length = jnp.linalg.norm(following)
-    following = following / jnp.where(length > 0, length, 1.0)
+    following = safe_divide(following, jnp.linalg.norm(following))
     return (basis, following), (dot(q, w), jnp.where(ends, 0.0, beta))

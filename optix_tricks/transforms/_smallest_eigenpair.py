@@ -29,10 +29,9 @@ def smallest_eigenpair(
     if start.size == 0:
         zero = jnp.zeros((), start.dtype)
         return Eigenpair(zero, start, zero)
-    krylov = lanczos(matvec, start, key, max(steps, 1))
+    krylov = lanczos(matvec, start, key, steps)
     _, coordinates = krylov.eigh()
     v = dot(krylov.basis.T, coordinates[:, 0])
-    v = v / jnp.linalg.norm(v)
     Hv = matvec(v)
     value = dot(v, Hv)
     return Eigenpair(value, v, jnp.linalg.norm(Hv - value * v))

@@ -186,3 +186,20 @@ def test_brightness_of_every_level_is_pillows():
         theirs = ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor)
         ours = adjust_brightness(jnp.asarray(image)[None], float(factor))[0]
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_without_colour_every_colour_has_pillows_grey():
+    colours = np.random.default_rng(2).integers(0, 256, (256, 512, 3), np.uint8)
+    theirs = np.asarray(Image.fromarray(colours).convert("L"))
+    ours = jax.jit(adjust_saturation)(jnp.asarray(colours)[None], 0.0)[0]
+    np.testing.assert_array_equal(ours, np.stack([theirs] * 3, axis=-1))
+
+
+def test_without_contrast_every_mean_is_pillows():
+    """Of a hundred pixels, n of which are one level brighter."""
+    pixels = 100 + (np.arange(100) < np.arange(0, 101, 5)[:, None]).astype(np.uint8)
+    images = pixels.reshape(-1, 10, 10, 1)
+    ours = jax.jit(adjust_contrast)(jnp.asarray(images), 0.0)
+    theirs = [ImageEnhance.Contrast(Image.fromarray(x[..., 0])) for x in images]
+    want = [np.asarray(enhancer.enhance(0.0)) for enhancer in theirs]
+    np.testing.assert_array_equal(ours[..., 0], want)

@@ -14,7 +14,13 @@ from augment.pillow_operations import (
     photographs,
 )
 from optix_tricks.augment import rand_augment
-from optix_tricks.augment._rand_augment_ops import OPERATIONS, Space, operate
+from optix_tricks.augment._rand_augment_ops import (
+    OPERATIONS,
+    Space,
+    autocontrast,
+    equalize,
+    operate,
+)
 
 KEY = jax.random.key(3)
 SIGNS = (1, -1)
@@ -186,3 +192,18 @@ def test_bad_arguments_raise():
         ValueError, match=r"images must be .*got shape \[24, 24, 3\]; add"
     ):
         inspect.unwrap(rand_augment)(KEY, images[0])
+
+
+def test_the_smallest_histograms_that_are_stretched():
+    """Two neighbouring levels; and 255 pixels below a single brightest one."""
+    images = np.full((2, 16, 16, 1), 10, np.uint8)
+    images[0, :8] = 11
+    images[1, 3, 5] = 200
+    for name, stretch, close in (
+        ("autocontrast", autocontrast, 1),
+        ("equalize", equalize, 0),
+    ):
+        for image in images:
+            difference = np.asarray(stretch(jnp.asarray(image)), int)
+            difference -= by_pillow(image, name)
+            assert np.abs(difference).max() <= close

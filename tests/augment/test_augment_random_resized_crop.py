@@ -211,3 +211,11 @@ def test_bad_arguments_raise():
         random_resized_crop(KEY, images, size=8, ratio=(1.5, 0.5))
     with pytest.raises(ValueError, match=r'method must be "bilinear" or .* got \'area\''):
         random_resized_crop(KEY, images, size=8, method="area")
+
+
+def test_a_crop_may_be_one_pixel():
+    images = jnp.arange(64.0).reshape(1, 8, 8, 1) * jnp.ones((40, 1, 1, 1))
+    out = crop(KEY, images, size=1, scale=(1 / 64, 1 / 64), ratio=(1.0, 1.0))
+    places = np.asarray(out).ravel()
+    np.testing.assert_array_equal(places, np.round(places))
+    assert len(set(places)) > 20

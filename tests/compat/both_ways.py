@@ -1,4 +1,4 @@
-"""The same small problem trained by PyTorch and by JAX, step for step.
+"""The same small problem trained by PyTorch and by JAX, step for step; their schedules.
 
 The loss depends on the parameters through a nonlinearity, so that an error in one step
 goes into all later gradients. It is strictly convex, so that roundings do not grow.
@@ -12,8 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from torch.optim import lr_scheduler
+
+from optix_tricks.compat import torch as ours
 
 STEPS = 120
+LR = 0.05
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 torch.set_num_threads(1)
 
@@ -101,3 +105,52 @@ def assert_same_path(got: np.ndarray, want: np.ndarray, tolerance: float) -> Non
     assert (error <= tolerance).all(), (
         f"off by {error.max():.1e} at step {error.argmax() + 1}"
     )
+
+
+def scheduler_of(name: str, arguments: dict[str, Any]) -> Any:
+    """Our scheduler; cyclical ones bring their own rates."""
+    scheduler = getattr(ours, name)
+    is_cyclical = name in ("CyclicLR", "OneCycleLR")
+    return scheduler(**arguments) if is_cyclical else scheduler(LR, **arguments)
+
+
+def assert_scheduler_goes_with_torch(name: str, arguments: dict[str, Any]) -> None:
+    """The rates and momenta of all steps are PyTorch's, in both precisions."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR, momentum=0.9)
+    scheduler = getattr(lr_scheduler, name)(optimizer, **arguments)
+    rates, momenta = [], []
+    for step in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        momenta.append(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        if step < STEPS - 1:
+            scheduler.step()
+    for dtype, rtol in (("float32", 2e-6), ("float64", 1e-11)):
+        with jax.enable_x64(dtype == "float64"):
+            schedule = scheduler_of(name, arguments)
+            momentum = getattr(schedule, "momentum", lambda count: jnp.full(STEPS, 0.9))
+            got, cycled, one = jax.jit(
+                lambda t, f=schedule, m=momentum: (f(t), m(t), f(t[17]))
+            )(jnp.arange(STEPS))
+        assert got.dtype == dtype
+        atol = rtol * max(rates)
+        np.testing.assert_allclose(got, rates, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(one, rates[17], rtol=rtol, atol=atol)
+        np.testing.assert_allclose(cycled, momenta, rtol=rtol)
+
+
+def assert_optimiser_goes_with_torch(
+    name: str, arguments: dict[str, Any], dtype: str
+) -> tuple[Any, torch.optim.Optimizer]:
+    """The parameters of all steps are PyTorch's; both states come back."""
+    sign = -1.0 if arguments.get("maximize") else 1.0
+    want, _, optimizer = torch_path(
+        lambda params: getattr(torch.optim, name)(params, **arguments),
+        dtype=dtype,
+        sign=sign,
+    )
+    got, state = jax_path(
+        lambda: getattr(ours, name)(**arguments), dtype=dtype, sign=sign
+    )
+    assert_same_path(got, want, TOLERANCE[dtype])
+    return state, optimizer

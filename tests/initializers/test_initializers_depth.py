@@ -137,3 +137,11 @@ def test_a_layer_called_at_two_sizes_raises():
 
     with pytest.raises(ValueError, match="call its layer 'dense' at one size"):
         variance_by_depth(Twice(), jnp.ones((4, 3)), loss=lambda y: y)
+
+
+def test_one_layer_of_one_unit_for_one_example_is_the_least():
+    one = {"depth": 1, "width": 1, "batch_size": 1}
+    measured = compare_initializers(
+        KEY, initializers={"n": normal(1.0)}, nonlinearities={"id": lambda z: z}, **one
+    )
+    np.testing.assert_array_equal(measured.activation, np.zeros((1, 1, 1)))

@@ -261,3 +261,16 @@ def test_a_shared_kernel_is_scaled_once():
     np.testing.assert_allclose(first.variance_after, twice.var(), rtol=1e-4)
     assert first.converged
     assert first.iterations == 2  # the first one finds the fourth power
+
+
+def test_one_scaling_may_be_the_last_and_at_the_tolerance_there_is_none():
+    model = mlp((12, 12), bias_init=normal(0.5))
+    once, (first,) = lsuv(model, batch(), key=None, tolerance=0.01, max_iterations=1)
+    assert first.iterations == 1
+    assert not first.converged
+    kernel = np.asarray(model.layers[0].kernel, np.float64)
+    want = kernel / np.sqrt(first.variance_before)
+    np.testing.assert_allclose(once.layers[0].kernel[...], want, rtol=1e-5)
+    as_far = abs(first.variance_before - 1)
+    _, (kept,) = lsuv(model, batch(), key=None, tolerance=as_far)
+    assert (kept.iterations, kept.converged) == (0, True)

@@ -103,3 +103,10 @@ def test_jit_agrees_up_to_the_signs():
 def test_bad_input_raises_when_traced(x, options, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda x: unchecked(x, **options), x)
+
+
+def test_images_of_one_patch_are_the_smallest():
+    x = images(size=2, channels=1)
+    kernel = patch_whitening(jnp.asarray(x, jnp.float32), eps=1e-9)
+    y = x.reshape(-1, 4) @ np.asarray(kernel, np.float64).reshape(4, 8)
+    np.testing.assert_allclose((y.T @ y / len(y))[:4, :4], np.eye(4), atol=1e-3)

@@ -302,3 +302,45 @@ def bad_call(*args, use_running_average: bool | None = False):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_unbiased_variance_of_two_and_of_one():
+    for rows, want in (([[1.0], [4.0]], 4.5), ([[3.0]], 0.0)):
+        norm = BatchNorm(1, momentum=0.0, unbiased=True, rngs=nnx.Rngs(0))
+        norm(jnp.array(rows))
+        np.testing.assert_allclose(norm.var[...], [want], atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [None, [[0, 1], [2, 3]]])
+def test_the_unbiased_variance_counts_the_examples_of_all_devices(groups):
+    x = normal(4, 3, 2)
+    options = {"axis_name": "device", "axis_index_groups": groups}
+    norm = BatchNorm(2, momentum=0.0, unbiased=True, **options, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(norm)
+
+    def of_device(x):
+        here = nnx.merge(graph, state, copy=True)
+        here(x)
+        return here.var[...]
+
+    got = jax.pmap(of_device, axis_name="device", devices=jax.devices()[:4])(x)
+    for device, var in enumerate(got):
+        together = slice(None) if groups is None else groups[device // 2]
+        want = x[together].reshape(-1, 2).var(axis=0, ddof=1)
+        np.testing.assert_allclose(var, want, rtol=1e-5)
+
+
+def test_without_scale_and_bias_it_only_normalizes():
+    x = normal(6, 3)
+    norm = BatchNorm(3, use_scale=False, use_bias=False, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(norm(jnp.asarray(x)), normalized(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_correction_is_a_factor_and_a_shift_before_scale_and_bias():
+    """As batch renormalisation hands them in."""
+    norm = BatchNorm(3, scale_init=nnx.initializers.constant(2.0), rngs=nnx.Rngs(0))
+    norm.bias[...] += 7.0
+    x = normal(6, 3)
+    mean, var = x.mean(0, keepdims=True), x.var(0, keepdims=True)
+    got = norm._normalize(*map(jnp.asarray, (x, mean, var)), r=0.5, d=0.25)
+    np.testing.assert_allclose(got, 2 * (0.5 * normalized(x) + 0.25) + 7, rtol=1e-5)

@@ -239,3 +239,9 @@ def test_state_and_gradients_stay_finite_for_a_constant_batch():
 def test_bad_input_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         BatchRenorm(3, rngs=nnx.Rngs(0), **options)
+
+
+def test_a_run_of_one_step_is_the_shortest():
+    closed = BatchRenorm(1, r_max=1.0, d_max=lambda count: count, rngs=nnx.Rngs(0))
+    assert unopened_bounds(nnx.Sequential(closed), 1) == ("layers.0",)
+    assert unopened_bounds(nnx.Sequential(closed), 2) == ()

@@ -153,3 +153,28 @@ def test_sizes_are_checked_when_traced():
     apply, params = pure(GhostBatchNorm(3, ghost_size=4, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="drop the last ones"):
         jax.eval_shape(apply, params, normal(6, 3))
+
+
+def test_a_ghost_batch_of_one_image_is_the_smallest():
+    norm = GhostBatchNorm(2, ghost_size=1, momentum=0.5, rngs=nnx.Rngs(0))
+    x = np.arange(24.0, dtype=np.float32).reshape(3, 2, 2, 2)
+    got = norm(jnp.asarray(x))
+    own = x - x.mean((1, 2), keepdims=True)
+    np.testing.assert_allclose(got, own / own.std((1, 2), keepdims=True), rtol=1e-5)
+
+
+def test_ghost_batches_of_all_devices_move_the_statistics_in_turn():
+    x = normal(2, 4, 3)
+    options = {"ghost_size": 2, **OPTIONS}
+    graph, state = nnx.split(GhostBatchNorm(3, axis_name="device", **options))
+
+    def of_device(x):
+        norm = nnx.merge(graph, state, copy=True)
+        return norm(x), norm.mean[...], norm.var[...]
+
+    y, means, variances = jax.vmap(of_device, axis_name="device")(x)
+    alone = GhostBatchNorm(3, **options)
+    np.testing.assert_allclose(y.reshape(8, 3), alone(x.reshape(8, 3)), rtol=1e-5)
+    for mean, var in zip(means, variances, strict=True):
+        np.testing.assert_allclose(mean, alone.mean[...], rtol=1e-5)
+        np.testing.assert_allclose(var, alone.var[...], rtol=1e-5)

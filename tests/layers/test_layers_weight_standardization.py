@@ -175,3 +175,10 @@ def test_in_a_net_as_a_pure_function():
 def test_bad_arguments_raise(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         WSConv(*arguments, **options, rngs=nnx.Rngs(0))
+
+
+def test_a_fan_in_of_two_is_the_least():
+    ws = WSConv(2, 3, (1, 1), use_bias=False, rngs=nnx.Rngs(0))
+    kernel = np.asarray(ws.kernel, np.float64)
+    got = ws(jnp.eye(2).reshape(2, 1, 1, 2))[:, 0, 0]
+    np.testing.assert_allclose(got, standardised(kernel)[0, 0], rtol=1e-5)

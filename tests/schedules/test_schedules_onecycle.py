@@ -175,3 +175,21 @@ def test_bad_arguments_raise():
             make(10, 0.7, final_div_factor=-1.0)
         with pytest.raises(ValueError, match="peak_value must be a finite number"):
             make(10, float("nan"))
+
+
+def test_the_shortest_cycles_and_a_peak_without_a_way_down():
+    at = jax.jit(lambda t: {
+        "two steps": onecycle_schedule(2, 1.0, pct_start=0.5, div_factor=4.0)(t),
+        "one step": linear_onecycle_schedule(1, 1.0, div_factor=4.0)(t),
+        "one step of cosine": cosine_onecycle_schedule(1, 1.0, div_factor=4.0)(t),
+        "at once": linear_onecycle_schedule(
+            4, 1.0, pct_start=0.5, pct_final=0.5, div_factor=4.0, final_div_factor=2.0
+        )(t),
+    })(np.arange(5))  # fmt: skip
+    low = 0.25 / 1e4
+    np.testing.assert_allclose(at["two steps"], [1, low, low, low, low], rtol=1e-5)
+    np.testing.assert_allclose(at["one step"], [0.25, low, low, low, low], rtol=1e-5)
+    want = [1, low, low, low, low]
+    np.testing.assert_allclose(at["one step of cosine"], want, rtol=1e-5)
+    want = [0.25, 0.625, 0.25, 0.1875, 0.125]
+    np.testing.assert_allclose(at["at once"], want, rtol=1e-6)

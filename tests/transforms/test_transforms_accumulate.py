@@ -184,6 +184,13 @@ def test_it_says_where_it_stands():
     assert float(said[0]["learning_rate"]) == pytest.approx(0.1)
 
 
+def test_every_step_may_be_applied():
+    tx = ot.accumulate(ot.sgd(0.5), 1)
+    updates, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
+    assert float(updates[0]) == -0.5
+    assert bool(ot.report(state)["applied"])
+
+
 def test_a_packed_tree_in_bfloat16_goes_the_way_of_the_tree():
     w = {"a": jnp.ones((4, 3), jnp.bfloat16), "b": jnp.zeros(5, jnp.bfloat16)}
     tx, packed = ot.accumulate(optax.sgd(0.3), 2), ot.pack(w)

@@ -36,8 +36,8 @@ def descend(gs, w, lr, **arguments):
     [
         {},
         {"initial_accumulator_value": 0.0, "eps": 0.0},
-        {"initial_accumulator_value": 0.0, "eps": 0.1, "eps_in_sqrt": False},
         {"mean": True, "initial_accumulator_value": 0.0, "eps": 0.0},
+        {"initial_accumulator_value": 0.0, "eps": 0.1, "eps_in_sqrt": False},
         {"mean": True, "initial_accumulator_value": 2.0, "eps": 0.1},
     ],
 )

@@ -152,7 +152,28 @@ def test_a_matrix_that_gives_no_descent_is_dropped():
     assert bowl(1 + step) < bowl(jnp.ones(3))
 
 
+def test_a_search_that_fails_forgets_what_was_gathered():
+    def uphill(w):
+        """Its gradient has the wrong sign, so that every step leads higher."""
+        return 2 * jax.lax.stop_gradient(jnp.sum(w**2)) - jnp.sum(w**2)
+
+    tx = ot.bfgs(linesearch=optax.scale_by_backtracking_linesearch(2))
+    _, state = one_step(tx, uphill, jnp.ones(3))
+    known = {"inverse_hessian": 2 * jnp.eye(3), "pairs": jnp.int32(4)}
+    known |= {"steepest": jnp.float32(3), "params": jnp.ones(3)}
+    step, after = one_step(tx, uphill, jnp.ones(3), state._replace(**known))
+    np.testing.assert_array_equal(step, jnp.zeros(3))
+    assert (after.pairs, after.steepest) == (0, 0)
+    np.testing.assert_array_equal(after.inverse_hessian, jnp.eye(3))
+
+
 def test_too_many_parameters_are_refused_with_a_way_out():
     shapes = {"kernel": jax.ShapeDtypeStruct((100, 101), jnp.float32)}
     with pytest.raises(ValueError, match=r"at most 10,000.*got 10,100: use lbfgs"):
         ot.bfgs().init(shapes)
+
+
+def test_ten_thousand_parameters_are_taken():
+    square = jax.ShapeDtypeStruct((100, 100), jnp.float32)
+    state = jax.eval_shape(ot.bfgs().init, square)
+    assert state.inverse_hessian.shape == (10_000, 10_000)

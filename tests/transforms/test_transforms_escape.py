@@ -1,7 +1,5 @@
 """Escape from saddles: what Lanczos finds against NumPy, and that the loss falls."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,58 +8,12 @@ import pytest
 from problems import descend, one_step, quadratic
 
 import optix_tricks as ot
-from optix_tricks.transforms._smallest_eigenpair import smallest_eigenpair
 
 KEY = jax.random.key(0)
 
 
 def escaping(inner=None, **arguments):
     return ot.escape_saddle(inner or optax.sgd(0.05), KEY, **arguments)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def lanczos(A, start, steps):
-    return smallest_eigenpair(lambda q: A @ q, start, KEY, steps)
-
-
-def symmetric(eigenvalues):
-    n = len(eigenvalues)
-    basis, _ = np.linalg.qr(np.random.default_rng(n).standard_normal((n, n)))
-    return basis @ np.diag(eigenvalues) @ basis.T, basis
-
-
-@pytest.mark.parametrize(
-    "eigenvalues",
-    [
-        np.linspace(-3, 5, 12),
-        np.array([-1.0] * 5 + [2.0] * 7),
-        np.array([1e-6] + [1e3] * 11),
-        np.zeros(12),
-        np.ones(12),
-    ],
-)
-@pytest.mark.parametrize("blind", [False, True])
-def test_as_many_steps_as_dimensions_find_the_smallest_eigenvalue(eigenvalues, blind):
-    """Also from a start that is blind to it: an eigenvector of the largest."""
-    with jax.enable_x64(True):
-        A, basis = symmetric(eigenvalues)
-        start = basis[:, -1] if blind else np.random.default_rng(1).standard_normal(12)
-        pair = lanczos(A, start, 20)
-        scale = np.abs(eigenvalues).max()
-        np.testing.assert_allclose(pair.value, eigenvalues.min(), atol=1e-12 * scale)
-        assert np.linalg.norm(pair.vector) == pytest.approx(1)
-        assert pair.residual <= 1e-10 * scale
-        np.testing.assert_allclose(A @ pair.vector, pair.value * pair.vector, atol=1e-8)
-
-
-def test_fewer_steps_give_a_bound_and_an_honest_residual():
-    with jax.enable_x64(True):
-        eigenvalues = np.linspace(-1, 1, 150) ** 3
-        A, _ = symmetric(eigenvalues)
-        pair = lanczos(A, np.random.default_rng(2).standard_normal(150), 10)
-        assert eigenvalues.min() < pair.value < -0.8
-        assert np.abs(eigenvalues - pair.value).min() <= pair.residual
-        assert pair.residual > 1e-3
 
 
 def classic(w):
@@ -242,3 +194,39 @@ def test_a_loss_that_is_not_finite_beyond_is_approached_by_halves():
 def test_arguments_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         escaping(**{name: value})
+
+
+@pytest.mark.parametrize(("quartic", "length"), [(0.27, 0.5), (1.2, 0.25)])
+def test_the_first_length_that_brings_half_of_what_curvature_promises(quartic, length):
+    """lambda t^2 / 4 is asked for; lengths are halved until the loss falls by it."""
+
+    def loss(w):
+        return -(w[0] ** 2) / 2 + quartic * w[0] ** 4 + w[1] ** 2
+
+    step, state = one_step(escaping(), loss, jnp.zeros(2))
+    assert state.escaped
+    np.testing.assert_allclose(jnp.abs(step), [length, 0], atol=1e-5)
+
+
+def test_there_are_at_most_as_many_trials_as_allowed():
+    def walled(w):  # the ninth length is the first within the walls
+        return jnp.where(jnp.abs(w[1]) > 0.1, jnp.nan, classic(w))
+
+    for most, escaped in ((8, False), (9, True)):
+        tx = escaping(max_backtracking_steps=most)
+        assert bool(one_step(tx, walled, jnp.zeros(2))[1].escaped) == escaped
+
+
+def test_one_product_looks_along_a_random_direction():
+    tx = escaping(lanczos_steps=1, max_backtracking_steps=1)
+    step, state = one_step(tx, classic, jnp.zeros(2))
+    assert state.examined
+    assert state.residual > 1e-3
+    assert classic(step) <= 0
+
+
+def test_a_constant_loss_is_left_for_nowhere():
+    step, state = one_step(escaping(), lambda w: 0.0 * w[0], jnp.zeros(2))
+    assert state.examined
+    assert not state.escaped
+    np.testing.assert_array_equal(step, jnp.zeros(2))

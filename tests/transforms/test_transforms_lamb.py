@@ -197,3 +197,12 @@ def test_without_the_ratio_it_is_adam():
         chex.assert_trees_all_close(
             once(plain, g, w)[0], once(ot.adam(0.1, eps=1e-6), g, w)[0], rtol=1e-6
         )
+
+
+def test_layers_of_small_norms_have_the_ratio_of_large_ones():
+    w, g = jnp.float32(noise(1, 4, 3)), jnp.float32(noise(2, 4, 3))
+    tx = ot.scale_by_trust_ratio()
+    large, state = tx.update(g, tx.init(w), w)
+    small, _ = tx.update(1e-3 * g, tx.init(w), 1e-3 * w)
+    np.testing.assert_allclose(small, 1e-3 * large, rtol=1e-5)
+    assert abs(float(state.trust_ratio) - 1) > 0.01

@@ -61,11 +61,12 @@ def algorithm_1(gs, w, lr, momentum, nesterov=False, **arguments):
     [
         {"trust_coefficient": 0.001},
         {"trust_coefficient": 0.02, "weight_decay": 1e-4},
-        {"trust_coefficient": 1.0, "weight_decay": 1.0},
-        {"trust_coefficient": 0.02, "weight_decay": 0.1, "eps": 0.5},
-        {"trust_coefficient": 0.02, "weight_decay": 0.1, "ratio": "optax"},
+        {"trust_coefficient": 1.0, "weight_decay": 1.0, "eps": 0.5},
         {"trust_coefficient": 1.0, "weight_decay": 0.1, "eps": 0.01, "ratio": "page"},
+        {"trust_coefficient": 0.02, "weight_decay": 0.1, "ratio": "optax"},
         {"trust_coefficient": 0.02, "weight_decay": 0.1, "per_filter": True},
+        {"trust_coefficient": 1.0, "weight_decay": 0.1, "eps": 0.01, "ratio": "page"}
+        | {"per_filter": True},
     ],
 )
 def test_the_ratio_is_that_of_the_source(arguments, dtype):
@@ -304,3 +305,12 @@ def test_it_equalises_the_relative_steps_of_layers():
 
 def test_masked_out_it_is_sgd():
     assert relative_steps(ot.lars(0.1, mask=False)) == relative_steps(ot.sgd(0.1))
+
+
+def test_layers_of_small_norms_have_the_ratio_of_large_ones():
+    w, g = jnp.float32(noise(1, 4, 3)), jnp.float32(noise(2, 4, 3))
+    tx = ot.scale_by_lars(trust_coefficient=0.5, weight_decay=0.1)
+    large, state = tx.update(g, tx.init(w), w)
+    small, _ = tx.update(1e-3 * g, tx.init(w), 1e-3 * w)
+    np.testing.assert_allclose(small, 1e-3 * large, rtol=1e-5)
+    assert abs(float(state.trust_ratio) - 1) > 0.01

@@ -83,3 +83,10 @@ def test_lbfgs_in_16_bits_is_that_of_float32_rounded_once():
 def test_arguments_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         ot.lbfgs(**{name: value})
+
+
+def test_one_pair_is_the_least_memory():
+    w = jnp.ones(3)
+    one, two = (ot.lbfgs(memory_size=size).init(w) for size in (1, 2))
+    size = [sum(x.size for x in jax.tree.leaves(state)) for state in (one, two)]
+    assert size[1] - size[0] >= 2 * w.size

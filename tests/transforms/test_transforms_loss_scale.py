@@ -306,3 +306,12 @@ def _without_grad_fn(tx):
         return tx.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
+def test_the_scale_may_grow_at_every_step_or_never():
+    options = {"init_scale": 4.0, "growth_steps": 1, "max_scale": 9.0}
+    grows = ot.dynamic_loss_scale(ot.sgd(0.1), growth_factor=1.5, **options)
+    np.testing.assert_array_equal(scales_of(grows, jnp.ones((3, 1)))[0], [6, 9, 9])
+    fixed = options | {"growth_factor": 1.0, "min_scale": 4.0, "max_scale": 4.0}
+    stays = ot.dynamic_loss_scale(ot.sgd(0.1), **fixed)
+    np.testing.assert_array_equal(scales_of(stays, jnp.ones((3, 1)))[0], [4, 4, 4])

@@ -52,8 +52,8 @@ def torch_sgd(gs, w, learning_rate, momentum=None, nesterov=False, dampening=0.0
     "arguments",
     [
         {"decay": 0.9},
-        {"decay": 0.0},
         {"decay": 0.99, "nesterov": True},
+        {"decay": 0.0},
         {"decay": 0.9, "dampening": 0.9},
         {"decay": 0.5, "dampening": 1.0},
     ],

@@ -229,3 +229,40 @@ def test_at_the_minimum_in_float32_it_stays_though_the_loss_is_all_rounding():
 def test_arguments_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         ot.newton_cg(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("lost", "radius", "after"),
+    [
+        (0.375, 2.0, 2.0),  # a ratio of 1/4 keeps the region
+        (0.4, 2.0, 0.25),  # less makes it a quarter of the step
+        (0.125, 1.0, 1.0),  # 3/4 at the boundary keeps it
+        (0.1, 1.0, 2.0),  # more doubles it
+    ],
+)
+def test_the_region_follows_the_ratio(lost, radius, after):
+    """From 0 the model's step is 1 and its promise 1/2, of which a quartic takes."""
+    with jax.enable_x64(True):
+        _, state = one_step(
+            ot.newton_cg(radius), lambda w: lost * w**4 + w**2 / 2 - w, jnp.zeros(())
+        )
+        assert float(state.ratio) == pytest.approx(1 - 2 * lost, rel=1e-15)
+        assert float(state.radius) == after
+
+
+def test_a_step_is_taken_above_the_least_ratio_alone():
+    for lost, accepted in ((0.375, False), (0.374, True)):
+        step, state = one_step(
+            ot.newton_cg(2.0, min_ratio=0.25),
+            lambda w, lost=lost: lost * w**4 + w**2 / 2 - w,
+            jnp.zeros(()),
+        )
+        assert bool(state.accepted) == accepted
+        assert float(step) == accepted
+
+
+def test_there_are_at_most_as_many_products_as_allowed():
+    _, loss = quadratic(8, 1e4)
+    for most in (1, 2):
+        tx = ot.newton_cg(100.0, forcing=1e-12, max_cg_steps=most)
+        assert int(one_step(tx, loss, jnp.ones(8))[1].cg_steps) == most

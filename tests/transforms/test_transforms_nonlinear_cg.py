@@ -18,6 +18,7 @@ from problems import (
 )
 
 import optix_tricks as ot
+from optix_tricks.transforms._nonlinear_cg import _to_the_zero_of_the_secant
 
 BETAS = {
     "polak_ribiere": lambda g, last, d: max(0, g @ (g - last) / (last @ last)),
@@ -195,3 +196,14 @@ def test_value_and_gradient_are_taken_from_the_state():
 def test_another_formula_is_refused_by_name():
     with pytest.raises(ValueError, match=r"beta must be 'polak_ribiere'.*'hager_zhang'"):
         ot.nonlinear_cg("hager_zhang")
+
+
+def test_a_secant_lengthens_and_shortens_a_thousandfold_at_most():
+    def factor(slope, there):
+        return float(_to_the_zero_of_the_secant(jnp.float32(slope), jnp.float32(there)))
+
+    assert factor(-1.0, 1.0) == 0.5
+    assert factor(-2.0, -1.0) == 2.0
+    assert factor(-1.0, -1 + 1e-5) == 1e3
+    assert factor(-1.0, 1e6) == pytest.approx(1e-3)
+    assert factor(-1.0, -1.0) == factor(-1.0, -5.0) == 1.0  # it does not rise

@@ -52,7 +52,7 @@ def direction(
         {"b1": 0.0, "threshold": 4.0},
         {"b1": 0.5, "b2": 0.9, "eps": 0.1, "eps_root": 1e-2},
         {"b2": 0.5},
-        {"b2": 0.99, "threshold": 20.0, "nesterov": True},
+        {"b2": 0.99, "threshold": 20.0, "nesterov": True, "eps": 0.1, "eps_root": 1e-2},
     ],
 )
 def test_the_direction_is_that_of_the_paper(arguments, dtype):
@@ -151,3 +151,22 @@ def test_in_the_end_it_is_adam():
     adam, _ = updates_of(ot.scale_by_adam(b2=0.9), gs, gs)
     ours, _ = updates_of(ot.scale_by_radam(b2=0.9), gs, gs)
     np.testing.assert_allclose(ours[200:], adam[200:], rtol=1e-5, atol=1e-6)
+
+
+def test_a_threshold_that_is_reached_acts():
+    gs = jnp.ones((9, 1))
+    reached = float(averaged_steps(jnp.float32(0.9), jnp.int32(7)))
+    tx = ot.scale_by_radam(b2=0.9, threshold=reached)
+    state, acts = tx.init(gs[0]), []
+    for g in gs:
+        _, state = tx.update(g, state)
+        acts.append(bool(state.rectification > 0))
+    assert acts == [False] * 6 + [True] * 3
+
+
+def test_the_series_has_all_its_terms():
+    """Where t x is a few hundredths every one of them shows in 64 bits."""
+    t = np.array([50, 100, 150, 190])
+    with jax.enable_x64(True):
+        got = jax.vmap(averaged_steps, (None, 0))(jnp.float64(0.999), jnp.array(t))
+    np.testing.assert_allclose(got, [averaged(0.999, n) for n in t], rtol=1e-13)

@@ -146,6 +146,23 @@ def test_norms_do_not_drift_in_bfloat16():
     np.testing.assert_allclose(norms(path[-1]), norms(w), rtol=5e-3)
 
 
+@pytest.mark.parametrize("length", [0.5, 5.0])
+def test_weights_that_something_else_lengthened_go_back_to_their_norm(length):
+    w = jnp.array([[0.6], [0.8]]) * length
+    u, tx = jnp.array([[1.0], [0.0]]), ot.scale_by_rotation(0.1)
+    updates, state = once(tx, u, w)
+    twice = 2 * (w + updates)
+    updates, _ = tx.update(u, state, twice)
+    np.testing.assert_allclose(norms(twice + updates), length, rtol=1e-5)
+
+
+def test_an_update_nearly_along_the_weights_still_turns():
+    w = jnp.array([[1.0], [0.0]])
+    updates, state = once(ot.scale_by_rotation(0.1), jnp.array([[1.0], [1e-4]]), w)
+    assert float(state.angle) == pytest.approx(np.arctan(0.1), rel=1e-3)
+    assert float(updates[1, 0]) > 0.09
+
+
 @pytest.mark.parametrize("where", ["update", "parameter"])
 def test_a_bad_unit_becomes_nan_and_no_other(where):
     both = {
@@ -193,6 +210,28 @@ def test_the_equilibrium_follows_schedules():
     angle = ot.equilibrium_rotation("sgd", lambda count: 0.08 / (1 + count), 0.04)
     assert angle(0) == pytest.approx(0.08)
     assert angle(3) == pytest.approx(0.04)
+
+
+def test_the_angle_follows_from_the_response_to_one_gradient():
+    """In equilibrium the random walk of the responses is as long as decay is short.
+
+    Of gradients of length one the squared weights grow by (sum c)^2 a step and lose twice
+    their decay, and a step squared is sum c^2. Coupled decay is a gradient itself.
+    """
+    rate, decay, t = 0.1, 0.02, np.arange(400)
+    for momentum in (0.3, 0.8):
+        responses = {
+            "sgd": (t == 0).astype(float),
+            "heavy_ball": momentum**t,
+            "nesterov": np.where(t == 0, 1 + momentum, momentum ** (t + 1)),
+            "sgdw": momentum**t,
+            "adamw": (1 - momentum) * momentum**t,
+        }
+        for kind, c in responses.items():
+            shrink = rate * decay * (1 if kind in ("sgdw", "adamw") else c.sum())
+            want = np.sqrt(2 * shrink * np.sum(c**2)) / c.sum()
+            got = ot.equilibrium_rotation(kind, rate, decay, momentum=momentum)
+            assert got == pytest.approx(want, rel=1e-9)
 
 
 DECAYED = {

@@ -50,8 +50,7 @@ def clip_grad_norm_(
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         norm = _norm(gs, norm_type)
-        quotient = h["max_norm"] / (norm + 1e-6)
-        factor = jnp.where(quotient > 1, jnp.ones_like(quotient), quotient)
+        factor = jnp.minimum(h["max_norm"] / (norm + 1e-6), 1)
         return {"global_norm": norm, "clip_factor": factor, "factor": factor}
 
     def rule(
