@@ -16,6 +16,7 @@ from optix_tricks.recipes import (
     cifar10_resnet9,
     cifar10_resnet18,
     cifar100_resnet18,
+    digits,
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
@@ -189,3 +190,21 @@ def test_bad_numbers_name_their_field(changes, message, images):
     numbers = {"width": 2, "epochs": 2, "warmup_epochs": 0.0} | changes
     with pytest.raises(ValueError, match=message):
         cifar100_resnet18.build(cifar100_resnet18.Config(**numbers), images)
+
+
+def test_the_digits_recipe_builds_the_chain_it_states():
+    tx = digits.make_optimizer(digits.Config(), steps=100)
+    params = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
+    zero = jax.tree.map(np.zeros_like, params)
+    state = tx.init(params)
+    rates = []
+    for _ in range(101):
+        updates, state = tx.update(zero, state, params)
+        rates.append(float(state[1][1].hyperparams["learning_rate"]))
+    # Rises to 0.3 over 20 steps, falls to zero over 80; decay acts on the kernel alone.
+    np.testing.assert_allclose(
+        np.array(rates)[[0, 10, 20, 60, 100]], [0, 0.15, 0.3, 0.15, 0]
+    )
+    assert (np.asarray(updates["bias"]) == 0).all()
+    _, state = tx.update(zero, tx.init(params), params)
+    np.testing.assert_allclose(state[1][0].trace["kernel"], 5e-4, rtol=1e-6)
