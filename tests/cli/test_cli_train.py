@@ -5,7 +5,17 @@ import re
 
 import numpy as np
 
+from optix_tricks.training import RunDirectory
 from tests.cli.command import FAST, run
+
+
+def test_a_run_of_another_recipe_is_not_resumed(capsys, tmp_path):
+    with RunDirectory.start(tmp_path / "r", recipe="digits", config={}):
+        pass
+    path = str(tmp_path / "r")
+    code, _, err = run(capsys, "train", "cifar10_resnet9", "--resume", path)
+    assert code == 2
+    assert "is of recipe 'digits', got 'cifar10_resnet9'" in err
 
 
 def test_a_run_may_be_resumed_with_the_traceback_of_an_error(capsys, tmp_path):
