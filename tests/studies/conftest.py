@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from optix_tricks import recipes
+from optix_tricks.studies._weight_norm._invariant import invariant_layers
 from optix_tricks.training import RunDirectory, load_dataset, train
-from tests.studies.quadratics import Config, half_square, job
+from tests.studies.quadratics import Config, half_square
+from tests.studies.quadratics import job as quadratic_job
+from tests.studies.toy_study import TOY
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def make_run(tmp_path, monkeypatch):
         # Training donates the parameters: each job gets its own.
         recipe = ModuleType("toy")
         recipe.Config = Config
-        recipe.build = lambda config, _: job(
+        recipe.build = lambda config, _: quadratic_job(
             apply, jax.tree.map(jnp.array, params), config
         )._replace(loss=loss)
         monkeypatch.setitem(recipes.RECIPES, "toy", recipe)
@@ -40,3 +43,18 @@ def make_run(tmp_path, monkeypatch):
         return path, images.reshape(320, -1) / np.float32(255)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def job(digits):
+    return TOY.job(digits)
+
+
+@pytest.fixture(scope="module")
+def invariant(job, digits):
+    return invariant_layers(job, digits)
