@@ -205,3 +205,23 @@ def test_a_straight_line_is_certain_and_a_steep_rise_no_overflow():
     assert trend(np.exp(0.0 * np.arange(12))).certainty == 0
     steep = trend(np.exp(10.0 * np.arange(12)))
     assert steep.fall == pytest.approx(1 - np.exp(50))
+
+
+def test_small_numbers_are_measured_as_large_ones_are():
+    c = columns()
+    small = symptoms(loss=0.01 * c["loss"], gradient_norm=0.01 * c["gradient_norm"])
+    usual = symptoms()
+    for name in ("alternation", "gradient_left", "highest", "fall", "certainty"):
+        assert getattr(small, name) == pytest.approx(getattr(usual, name)), name
+    quiet = symptoms(noise_scale=np.full(ROWS, 0.5), batch_size=np.full(ROWS, 2.0))
+    without = symptoms(noise_scale=None)
+    assert quiet.pull == pytest.approx(without.pull / math.sqrt(1.25))
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(2, 1), (10, 1), (47, 1), (48, 2), (72, 3)])
+def test_the_end_is_the_last_24th_of_the_rows(rows, taken):
+    given = columns(rows=rows)
+    s = measure(check_history(History(**given)))
+    rate = given["learning_rate"]
+    assert s.rate_left == pytest.approx(np.median(rate[-taken:]) / rate.max())
+    assert s.travel > 0
