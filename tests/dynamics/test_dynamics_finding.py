@@ -30,9 +30,8 @@ SLOW = {"certainty": 99.0, "fall": at_share(at.CRAWL, 1)}
 SMALL = {"pull": power(at.SMALL_PULL, 1)}
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
+def test_an_optimum_is_low_or_right_or_a_minimum():
+    for changes, wanted in [
         ({}, 0),
         (LOW, QUARTER),
         (LOW | {"first": 0.0}, 0),
@@ -55,10 +54,8 @@ SMALL = {"pull": power(at.SMALL_PULL, 1)}
         ),
         (SMALL | {"lowest_curvature": at.NEGATIVE}, 0),  # a saddle, just so
         (SMALL | {"lowest_curvature": -1.0}, 0),
-    ],
-)
-def test_an_optimum_is_low_or_right_or_a_minimum(changes, wanted):
-    assert score(finding.at_optimum, **changes) == pytest.approx(wanted)
+    ]:
+        assert score(finding.at_optimum, **changes) == pytest.approx(wanted)
 
 
 def test_a_crawl_is_slow_certain_and_of_one_direction():

@@ -58,9 +58,8 @@ def test_accuracies_part_where_the_test_loss_rises_or_by_far():
 NOISY = {"cosine": 0.0, "pull": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
+def test_noise_holds_a_loss_where_nothing_else_does():
+    for changes, wanted in [
         ({}, 1),
         ({"cosine": -at_share(at.UNRELATED, QUARTER)}, QUARTER),
         (
@@ -72,10 +71,8 @@ NOISY = {"cosine": 0.0, "pull": 1.0}
         ({"rate_growth": at_share(at.RATE_FALLS, 1 - QUARTER)}, QUARTER),
         ({"level": 1 - at_share(at.FELL, QUARTER)}, QUARTER),
         ({"turnover": power(at.TURNOVER, 1 - QUARTER)}, QUARTER),
-    ],
-)
-def test_noise_holds_a_loss_where_nothing_else_does(changes, wanted):
-    assert rules.noise_floor(stuck(**NOISY | changes)).score == pytest.approx(wanted)
+    ]:
+        assert rules.noise_floor(stuck(**NOISY | changes)).score == pytest.approx(wanted)
 
 
 def test_the_evidence_of_noise():

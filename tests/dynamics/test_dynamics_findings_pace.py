@@ -46,22 +46,19 @@ def test_converged_is_flat_at_an_optimum_or_at_the_end_of_the_schedule():
     assert rules.converged(stuck(**falling)).score == pytest.approx(QUARTER)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_the_evidence_of_convergence_is_what_speaks_for_it():
+    for changes, said in [
         ({"accuracy": at.ACCURACY[0]}, False),
         ({"accuracy": at.ACCURACY[0] + 0.01}, "Training accuracy is"),
         ({"lowest_curvature": at.NEGATIVE}, False),
         ({"lowest_curvature": 0.5}, "5.0e-01 of the largest"),
         ({"rate_left": 0.001}, "at 0.1% of its peak"),
-    ],
-)
-def test_the_evidence_of_convergence_is_what_speaks_for_it(changes, said):
-    pace, *evidence = rules.converged(stuck(**changes)).evidence
-    assert "the loss" in pace
-    assert len(evidence) == bool(said)
-    if said:
-        assert said in evidence[0]
+    ]:
+        pace, *evidence = rules.converged(stuck(**changes)).evidence
+        assert "the loss" in pace
+        assert len(evidence) == bool(said)
+        if said:
+            assert said in evidence[0]
 
 
 def test_a_critical_point_is_where_one_is_stuck_on_a_flat_surface():
@@ -72,22 +69,19 @@ def test_a_critical_point_is_where_one_is_stuck_on_a_flat_surface():
     assert found.score == pytest.approx(QUARTER)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_the_evidence_of_a_critical_point():
+    for changes, said in [
         ({"pull": 1e-3}, ["loss is 1.0e-03", "needs the curvature"]),
         ({"gradient_left": 0.1}, ["needs the curvature"]),
         ({"gradient_left": 0.12}, ["needs the curvature"]),
         ({"gradient_left": 0.09}, ["9.0e-02 of the run's", "needs the curvature"]),
         ({"pull": 1e-3, "lowest_curvature": at.NEGATIVE}, ["1.0e-03", "is a saddle"]),
         ({"pull": 1e-3, "lowest_curvature": 0.0}, ["1.0e-03"]),
-    ],
-)
-def test_the_evidence_of_a_critical_point(changes, said):
-    _, *evidence = rules.critical_point(stuck(**changes)).evidence
-    assert len(evidence) == len(said)
-    for sentence, words in zip(evidence, said, strict=True):
-        assert words in sentence
+    ]:
+        _, *evidence = rules.critical_point(stuck(**changes)).evidence
+        assert len(evidence) == len(said)
+        for sentence, words in zip(evidence, said, strict=True):
+            assert words in sentence
 
 
 def test_a_plateau_is_flat_while_the_rate_stays():

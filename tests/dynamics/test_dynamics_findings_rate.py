@@ -43,9 +43,8 @@ def test_walls_alone_and_a_crawl_are_told_apart():
     assert rules.too_large(stuck(**crawl)).score == pytest.approx(QUARTER)
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
+def test_weights_are_blown_up_where_little_was_learnt_since():
+    for changes, wanted in [
         (FAR | {"level": at_share(at.UNLEARNT, QUARTER)}, QUARTER),
         (FAR | {"level": at_share(at.UNLEARNT, 1)}, 1),
         (
@@ -70,10 +69,8 @@ def test_walls_alone_and_a_crawl_are_told_apart():
             QUARTER,
         ),
         (FAR | {"level": 9.0, "first": 0.0}, 0),
-    ],
-)
-def test_weights_are_blown_up_where_little_was_learnt_since(changes, wanted):
-    assert rules.blown_up(stuck(**changes)) == pytest.approx(wanted)
+    ]:
+        assert rules.blown_up(stuck(**changes)) == pytest.approx(wanted)
 
 
 def test_what_blew_up_is_told():
@@ -88,9 +85,8 @@ def test_what_blew_up_is_told():
 SHORT = {"travel": power(at.TRAVEL, 1), "pull": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
+def test_a_rate_is_too_small_where_there_is_a_slope_and_hardly_a_step():
+    for changes, wanted in [
         ({}, 1),
         ({"travel": power(at.TRAVEL, QUARTER)}, QUARTER),
         (PATIENT, QUARTER),
@@ -106,18 +102,15 @@ SHORT = {"travel": power(at.TRAVEL, 1), "pull": 1.0}
             QUARTER,
         ),
         ({"travel": 1.0, "cosine": 1.0}, 0),
-    ],
-)
-def test_a_rate_is_too_small_where_there_is_a_slope_and_hardly_a_step(changes, wanted):
-    assert rules.too_small(stuck(**SHORT | changes)).score == pytest.approx(wanted)
+    ]:
+        assert rules.too_small(stuck(**SHORT | changes)).score == pytest.approx(wanted)
 
 
 LIMIT = 10 ** at.TRAVEL[0]
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_the_evidence_of_a_small_rate():
+    for changes, said in [
         ({}, ["looks the same"]),
         ({"travel": LIMIT}, ["looks the same"]),
         ({"travel": 0.99 * LIMIT}, ["All steps of that half", "looks the same"]),
@@ -125,21 +118,18 @@ LIMIT = 10 ** at.TRAVEL[0]
         ({"cosine": at.COHERENT[0] + 0.01}, ["agree", "looks the same"]),
         ({"bounce": 0.5}, ["gradient is 5.0e-01; 1 would"]),
         ({"bounce": 0.0}, []),
-    ],
-)
-def test_the_evidence_of_a_small_rate(changes, said):
-    _, *evidence = rules.too_small(stuck(**changes)).evidence
-    assert len(evidence) == len(said)
-    for sentence, words in zip(evidence, said, strict=True):
-        assert words in sentence
+    ]:
+        _, *evidence = rules.too_small(stuck(**changes)).evidence
+        assert len(evidence) == len(said)
+        for sentence, words in zip(evidence, said, strict=True):
+            assert words in sentence
 
 
 ALONG = {"cosine": at_share(at.COHERENT, 1), "bounce": power(at.AT_LIMIT, 1), "pull": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
+def test_a_valley_is_ill_conditioned_where_the_steepest_walls_limit_the_rate():
+    for changes, wanted in [
         ({}, 1),
         ({"cosine": at_share(at.COHERENT, QUARTER)}, QUARTER),
         ({"bounce": power(at.AT_LIMIT, QUARTER)}, QUARTER),
@@ -154,27 +144,22 @@ ALONG = {"cosine": at_share(at.COHERENT, 1), "bounce": power(at.AT_LIMIT, 1), "p
             },
             QUARTER,
         ),
-    ],
-)
-def test_a_valley_is_ill_conditioned_where_the_steepest_walls_limit_the_rate(
-    changes, wanted
-):
-    assert rules.ill_conditioned(stuck(**ALONG | changes)).score == pytest.approx(wanted)
+    ]:
+        assert rules.ill_conditioned(stuck(**ALONG | changes)).score == pytest.approx(
+            wanted
+        )
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_the_evidence_of_an_ill_conditioned_valley():
+    for changes, said in [
         ({"cosine": at.COHERENT[0]}, []),
         ({"cosine": at.COHERENT[0] + 0.01}, ["Successive gradients agree"]),
         ({"cosine": at.OPPOSED[0]}, []),
         ({"cosine": at.OPPOSED[0] - 0.01}, ["a zig-zag along a valley"]),
         ({"bounce": 0.5}, ["gradient is 0.50: longer"]),
         ({"bounce": 0.0}, []),
-    ],
-)
-def test_the_evidence_of_an_ill_conditioned_valley(changes, said):
-    _, *evidence = rules.ill_conditioned(stuck(**changes)).evidence
-    assert len(evidence) == len(said)
-    for sentence, words in zip(evidence, said, strict=True):
-        assert words in sentence
+    ]:
+        _, *evidence = rules.ill_conditioned(stuck(**changes)).evidence
+        assert len(evidence) == len(said)
+        for sentence, words in zip(evidence, said, strict=True):
+            assert words in sentence

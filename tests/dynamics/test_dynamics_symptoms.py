@@ -157,24 +157,21 @@ def reference(y, at, n):
 SMOOTH = np.cumsum(np.cumsum(np.random.default_rng(5).normal(size=12)))  # r above 0.8
 
 
-@pytest.mark.parametrize(
-    "blocks",
-    [
+def test_a_trend_is_a_line_through_block_medians_of_the_logarithm():
+    for blocks in [
         np.random.default_rng(1).normal(size=12),
         np.random.default_rng(2).normal(size=12).cumsum(),
         0.1 * SMOOTH,
         (-1.0) ** np.arange(12) + 0.1 * np.arange(12),  # r below 0
         np.random.default_rng(3).normal(size=4),
-    ],
-)
-def test_a_trend_is_a_line_through_block_medians_of_the_logarithm(blocks):
-    n = len(blocks)
-    slope, error = reference(blocks, np.arange(n), n)
-    found = trend(np.exp(blocks))
-    kept = np.exp(n * slope)
-    assert found.fall == pytest.approx(1 - kept)
-    assert found.error == pytest.approx(kept * error)
-    assert found.certainty == pytest.approx(-n * slope / error)
+    ]:
+        n = len(blocks)
+        slope, error = reference(blocks, np.arange(n), n)
+        found = trend(np.exp(blocks))
+        kept = np.exp(n * slope)
+        assert found.fall == pytest.approx(1 - kept)
+        assert found.error == pytest.approx(kept * error)
+        assert found.certainty == pytest.approx(-n * slope / error)
 
 
 def test_blocks_without_a_number_keep_their_place():
@@ -218,10 +215,10 @@ def test_small_numbers_are_measured_as_large_ones_are():
     assert quiet.pull == pytest.approx(without.pull / math.sqrt(1.25))
 
 
-@pytest.mark.parametrize(("rows", "taken"), [(2, 1), (10, 1), (47, 1), (48, 2), (72, 3)])
-def test_the_end_is_the_last_24th_of_the_rows(rows, taken):
-    given = columns(rows=rows)
-    s = measure(check_history(History(**given)))
-    rate = given["learning_rate"]
-    assert s.rate_left == pytest.approx(np.median(rate[-taken:]) / rate.max())
-    assert s.travel > 0
+def test_the_end_is_the_last_24th_of_the_rows():
+    for rows, taken in [(2, 1), (10, 1), (47, 1), (48, 2), (72, 3)]:
+        given = columns(rows=rows)
+        s = measure(check_history(History(**given)))
+        rate = given["learning_rate"]
+        assert s.rate_left == pytest.approx(np.median(rate[-taken:]) / rate.max())
+        assert s.travel > 0

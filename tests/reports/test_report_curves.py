@@ -20,13 +20,13 @@ def run(*columns, test=(), **named):
     return Run(Path("run"), "a", {}, {}, train, tests, None)
 
 
-@pytest.mark.parametrize(("extras", "grid"), [(0, 2), (1, 3), (2, 3), (3, 4), (5, 4)])
-def test_further_columns_that_change_get_panels_two_a_row(extras, grid):
-    changing = [[0.0, i + 1.0] for i in range(extras)]
-    given = run(*changing, loss=[1.0, 2.0], constant=[3.0, 3.0])
-    axes = plot_curves(given).axes
-    assert len(axes) == 4 + min(extras, 4)
-    assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (grid, 2)
+def test_further_columns_that_change_get_panels_two_a_row():
+    for extras, grid in [(0, 2), (1, 3), (2, 3), (3, 4), (5, 4)]:
+        changing = [[0.0, i + 1.0] for i in range(extras)]
+        given = run(*changing, loss=[1.0, 2.0], constant=[3.0, 3.0])
+        axes = plot_curves(given).axes
+        assert len(axes) == 4 + min(extras, 4)
+        assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (grid, 2)
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,13 @@ def test_the_mean_is_over_a_window_that_shrinks_at_the_start(rows):
         assert found[i] == pytest.approx(np.nanmean(values[i - reach : i + reach + 1]))
 
 
-@pytest.mark.parametrize(
-    ("epochs", "label"),
-    [
+def test_steps_of_an_epoch_are_read_from_the_rows():
+    for epochs, label in [
         ([1.0, 1.2, 1.4, 1.6], "step (5 per epoch)"),
         ([None, 2.0, None, 3.0], "step (2 per epoch)"),
         ([None, None, 3.0, 4.0], "step (1 per epoch)"),
         ([1.0, None, None, None], "step"),
         ([1.0, 1.0, 1.0, 1.0], "step"),
-    ],
-)
-def test_steps_of_an_epoch_are_read_from_the_rows(epochs, label):
-    given = run(loss=[1.0] * 4, epoch=epochs)
-    assert plot_curves(given).axes[0].get_xlabel() == label
+    ]:
+        given = run(loss=[1.0] * 4, epoch=epochs)
+        assert plot_curves(given).axes[0].get_xlabel() == label

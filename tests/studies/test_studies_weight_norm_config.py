@@ -49,19 +49,16 @@ def test_epochs_of_sweeps_are_counted_together():
     assert told == [(20, 30), (9, 30)]
 
 
-@pytest.mark.parametrize(
-    ("name", "least"),
-    [
+def test_counts_have_a_least():
+    for name, least in [
         *((n, 1) for n in ("width", "batch_size", "epochs", "sweep_epochs", "seeds")),
         ("sweep_width", 2),
         ("constant_steps", 4),
-    ],
-)
-def test_counts_have_a_least(name, least):
-    check_config(Config(**{name: least}))
-    with pytest.raises(ValueError, match=f"{name} must be at least {least}"):
-        check_config(Config(**{name: least - 1}))
-    with pytest.raises(ValueError, match="momentum must be in"):
-        check_config(Config(momentum=1.0))
-    with pytest.raises(ValueError, match="constant_rate must be positive"):
-        check_config(Config(constant_rate=0.0))
+    ]:
+        check_config(Config(**{name: least}))
+        with pytest.raises(ValueError, match=f"{name} must be at least {least}"):
+            check_config(Config(**{name: least - 1}))
+        with pytest.raises(ValueError, match="momentum must be in"):
+            check_config(Config(momentum=1.0))
+        with pytest.raises(ValueError, match="constant_rate must be positive"):
+            check_config(Config(constant_rate=0.0))

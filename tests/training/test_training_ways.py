@@ -59,9 +59,8 @@ def test_stacks_grow_as_long_as_a_share_falls(monkeypatch):
     assert found == pytest.approx(costs)  # at 16 the share is 0.69 and not below 0.675
 
 
-@pytest.mark.parametrize(
-    ("members", "tried"),
-    [
+def test_stacks_are_powers_of_four_and_all():
+    for members, tried in [
         (1, []),
         (2, [2]),
         (4, [4]),
@@ -69,10 +68,8 @@ def test_stacks_grow_as_long_as_a_share_falls(monkeypatch):
         (16, [4, 16]),
         (17, [4, 16, 17]),
         (70, [4, 16, 64, 70]),
-    ],
-)
-def test_stacks_are_powers_of_four_and_all(members, tried):
-    assert ways._ladder(members) == tried
+    ]:
+        assert ways._ladder(members) == tried
 
 
 def test_what_gains_less_than_a_tenth_is_not_taken():
