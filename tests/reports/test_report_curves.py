@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optix_tricks.reports import _curves as curves
 from optix_tricks.reports import plot_curves
 from optix_tricks.reports._curves import _centred_mean, smoothing_window
+from optix_tricks.reports._looks import new_figure
 from optix_tricks.reports._read import Run
+from optix_tricks.reports._style import LIGHT
 
 
 def run(*columns, test=(), **named):
@@ -27,6 +30,8 @@ def test_further_columns_that_change_get_panels_two_a_row():
         axes = plot_curves(given).axes
         assert len(axes) == 4 + min(extras, 4)
         assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (grid, 2)
+        room = new_figure(LIGHT, curves._PANEL, rows=grid, columns=2).get_size_inches()
+        np.testing.assert_array_equal(axes[0].figure.get_size_inches(), room)
 
 
 @pytest.mark.parametrize(

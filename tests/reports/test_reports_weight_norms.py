@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from optix_tricks.dynamics import WeightNormRecord
+from optix_tricks.reports import _weight_norms as weight_norms
 from optix_tricks.reports import plot_weight_norms
 from optix_tricks.reports._curves import smoothing_window
+from optix_tricks.reports._looks import new_figure
+from optix_tricks.reports._style import LIGHT
 
 
 def record(samples=120, layers=3, weight_decay=5e-4, momentum=0.9):
@@ -113,3 +116,9 @@ def test_many_layers_are_named_in_two_columns():
     for layers, columns in ((12, 1), (13, 2), (26, 3)):
         names = plot_weight_norms(record(samples=2, layers=layers)).axes[-1]
         assert names.get_legend()._ncols == columns
+
+
+def test_eight_panels_have_room():
+    size = plot_weight_norms(record(samples=2)).get_size_inches()
+    room = new_figure(LIGHT, weight_norms._PANEL, rows=4, columns=2).get_size_inches()
+    np.testing.assert_array_equal(size, room)
