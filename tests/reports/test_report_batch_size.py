@@ -87,3 +87,9 @@ def test_the_interval_is_a_band_and_a_part_of_the_line():
 def test_numbers_are_short_on_both_sides_of_one():
     wanted = {0.05: "0.05", 0.5: "0.5", 1.0: "1", 20_000.0: "20k"}
     assert {x: _short(x) for x in wanted} == wanted
+
+
+def test_two_batch_sizes_are_enough():
+    trade = batch_trade(100.0, SIZES[:2], current_batch_size=64)
+    figure = plot_batch_trade(trade)
+    assert lines(figure.axes[0])["batch sizes"].get_xdata().shape == (2,)

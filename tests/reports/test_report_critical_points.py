@@ -72,3 +72,8 @@ def test_the_axes_span_the_loss_and_the_steps():
     [point] = [line for line in ax.lines if not line.get_gid()]
     assert (*point.get_xdata(), *point.get_ydata()) == (0, 2)
     assert not plot_taylor_model({"": model(order=1)}).axes[0].patches
+
+
+def test_four_directions_are_drawn_beside_each_other():
+    given = dict.fromkeys("abcd", model())
+    assert len(plot_taylor_model(given).axes) == 4

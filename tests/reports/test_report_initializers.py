@@ -70,3 +70,7 @@ def test_both_rows_have_room_and_a_line_at_one():
         assert ax.get_ylim() == (initializers._LOWEST, initializers._HIGHEST)
     labels = [ax.get_ylabel() for ax in figure.axes]
     assert labels[::3] == ["variance of the activations", "variance of the gradients"]
+
+
+def test_four_initialisers_are_drawn():
+    assert len(plot_initializers(comparison(names=4)).axes[0].lines) == 5

@@ -69,3 +69,9 @@ def test_errors_are_of_the_mean_of_the_trainings_left():
     table = np.array([[0.1, 0.2, 0.6, np.nan], [0.5, np.nan, np.nan, np.nan]])
     want = np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(_errors(table), [want, 0])
+
+
+def test_four_networks_have_a_colour_each():
+    (ax,) = plot_rate_sweep(RATES, {name: TABLE for name in "abcd"}).axes
+    lines = [line for line in ax.lines if line.get_label() in set("abcd")]
+    assert len({line.get_color() for line in lines}) == 4
