@@ -33,7 +33,7 @@ test-newer:
 ifneq ($(NEWER),)
 	@$(MAKE) --no-print-directory $(VENV)-newer/installed-test VENV=$(VENV)-newer PYTHON=$(NEWER)
 	$(VENV)-newer/bin/python -m pytest -n 2 tests/test_contract.py \
-		tests/training/test_step.py tests/training/test_runs.py \
+		tests/training/test_step.py tests/training/test_training_loop.py \
 		tests/training/test_donation.py tests/training/test_modes.py \
 		-k "training or stable or shapes or donated or kept or back" -m "$(TESTS)"
 else

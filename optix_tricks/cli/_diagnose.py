@@ -181,16 +181,20 @@ def _opened(
             args=arguments,
         )
         run, name, fields = run_directory.reopen(given.resume)
-        if name != WEIGHT_NORM:
-            raise run_error(f"run {given.resume} is of {name!r}, not of {WEIGHT_NORM!r}.")
-        try:
-            config = config_type(**fields)
-        except TypeError as error:
-            raise run_error(
-                f"the settings in {given.resume / 'config.json'} are not those of this "
-                f"version: {error}."
-            ) from error
-        return config, StudyOptions(parts=given.parts), lambda: run
+        with run:
+            if name != WEIGHT_NORM:
+                raise run_error(
+                    f"run {given.resume} is of {name!r}, not of {WEIGHT_NORM!r}."
+                )
+            try:
+                config = config_type(**fields)
+            except TypeError as error:
+                raise run_error(
+                    f"the settings in {given.resume / 'config.json'} are not those of "
+                    f"this version: {error}."
+                ) from error
+        options = StudyOptions(parts=given.parts)
+        return config, options, lambda: run_directory.reopen(given.resume)[0]
 
     def together(config: Any, options: StudyOptions) -> tuple[Any, StudyOptions]:
         return config, options

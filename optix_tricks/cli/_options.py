@@ -28,7 +28,7 @@ class RunOptions:
 
 def like(word: str, known: Iterable[str]) -> str:
     """Return the question whether another word was meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, list(known))
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -20,10 +20,11 @@ def train(arguments: list[str]) -> None:
     if "--resume" in arguments:
         path, wanted = _resumed(arguments)
         run, name, fields = RunDirectory.reopen(path)
-        recipe, config = reconfigure(path, name, fields)
-        if wanted not in (None, name):
-            raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
-        _run(recipe, config, lambda: run, resume=True)
+        with run:  # closed whatever is refused
+            recipe, config = reconfigure(path, name, fields)
+            if wanted not in (None, name):
+                raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
+            _run(recipe, config, lambda: run, resume=True)
         return
     name, recipe, flags = recipe_of("train", arguments)
     config, options = parse("train", name, recipe, flags)

@@ -1,14 +1,32 @@
 """Draws the trade of batch size against steps, examples and time."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from optix_tricks.dynamics import BatchTrade
+from optix_tricks.reports._looks import (
+    ABOVE,
+    BAND,
+    BELOW,
+    BROAD,
+    DASHES,
+    LINE,
+    MARKS,
+    OVER,
+    SMALL,
+    TEXT,
+    new_figure,
+)
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
+
+_PANEL = (5.4, 4.0)
+_POINTS = 200  # of a line
+_TICKS: dict[str, Any] = {"subs": (1, 2, 5), "numticks": 8}
 
 
 def plot_batch_trade(trade: BatchTrade, *, dark: bool = False) -> Figure:
@@ -43,11 +61,7 @@ def plot_batch_trade(trade: BatchTrade, *, dark: bool = False) -> Figure:
         )
     theme = DARK if dark else LIGHT
     columns = 1 if trade.seconds is None else 2
-    figure = Figure(
-        figsize=(1.2 + 5.4 * columns, 4.6),
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.06),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, columns=columns)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     axes[0].set(title="Steps against examples", ylabel="steps")
     _draw_steps(axes[0], trade, theme)
@@ -61,7 +75,7 @@ def plot_batch_trade(trade: BatchTrade, *, dark: bool = False) -> Figure:
 
 def _draw_steps(ax: Axes, trade: BatchTrade, theme: Theme) -> None:
     sizes = np.asarray(trade.batch_size)
-    dense = np.geomspace(sizes.min(), sizes.max(), 200)
+    dense = np.geomspace(sizes.min(), sizes.max(), _POINTS)
     least = zip(np.asarray(trade.min_steps), np.asarray(trade.min_examples), strict=True)
     middle, low, high = (
         (steps * dense + examples, steps + examples / dense) for steps, examples in least
@@ -69,21 +83,20 @@ def _draw_steps(ax: Axes, trade: BatchTrade, theme: Theme) -> None:
     ax.fill(
         *(np.concatenate([low[i], high[i][::-1]]) for i in (0, 1)),
         color=theme.blue,
-        alpha=0.2,
-        linewidth=0,
         gid="interval",
+        **BAND,
     )
-    ax.plot(*middle, color=theme.blue, linewidth=1.8, gid="prediction")
+    ax.plot(*middle, color=theme.blue, gid="prediction", **LINE)
     examples, steps = np.asarray(trade.examples[0]), np.asarray(trade.steps[0])
-    ax.plot(examples, steps, "o", color=theme.blue, markersize=4, gid="batch sizes")
+    ax.plot(examples, steps, "o", color=theme.blue, gid="batch sizes", **MARKS)
     for size, x, y in zip(sizes, examples, steps, strict=True):
         ax.annotate(
             f"{size:g}",
             (x, y),
-            xytext=(6, 4),
+            xytext=ABOVE,
             textcoords="offset points",
             color=theme.muted,
-            fontsize=9,
+            **SMALL,
         )
     critical, start, end = np.asarray(trade.noise_scale)
     label = f"critical batch {critical:,.3g} [{start:,.3g}, {end:,.3g}]"
@@ -97,20 +110,19 @@ def _draw_steps(ax: Axes, trade: BatchTrade, theme: Theme) -> None:
             corner[1] * part + corner[0],
             corner[1] + corner[0] / part,
             color=theme.orange,
-            linewidth=5,
-            alpha=0.35,
             gid="critical interval",
+            **BROAD,
         )
         ax.plot(2 * corner[0], 2 * corner[1], "D", color=theme.orange, gid="critical")
-        ax.axvline(corner[0], color=theme.muted, linewidth=0.8, linestyle=(0, (3, 3)))
-        ax.axhline(corner[1], color=theme.muted, linewidth=0.8, linestyle=(0, (3, 3)))
+        ax.axvline(corner[0], color=theme.muted, **DASHES)
+        ax.axhline(corner[1], color=theme.muted, **DASHES)
     ax.text(
-        *(1, 1.02, label),
+        *(*OVER, label),
         transform=ax.transAxes,
         ha="right",
         va="bottom",
         color=theme.orange,
-        fontsize=10,
+        **TEXT,
     )
 
 
@@ -121,20 +133,19 @@ def _draw_time(ax: Axes, sizes: np.ndarray, seconds: Array, theme: Theme) -> Non
         np.minimum(low, high),
         np.maximum(low, high),
         color=theme.green,
-        alpha=0.2,
-        linewidth=0,
+        **BAND,
     )
-    ax.plot(sizes, middle, "o-", color=theme.green, markersize=4, gid="seconds")
+    ax.plot(sizes, middle, "o-", color=theme.green, gid="seconds", **MARKS)
     fastest = int(np.argmin(middle))
     ax.plot(sizes[fastest], middle[fastest], "D", color=theme.orange, gid="fastest")
     ax.annotate(
         f"{sizes[fastest]:g}",
         (sizes[fastest], middle[fastest]),
-        xytext=(0, -14),
+        xytext=BELOW,
         textcoords="offset points",
         ha="center",
         color=theme.orange,
-        fontsize=10,
+        **TEXT,
     )
 
 
@@ -142,7 +153,7 @@ def _dress_log(ax: Axes, label: str, theme: Theme) -> None:
     dress(ax, label, theme)
     ax.set(xscale="log", yscale="log")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axis.set_major_locator(LogLocator(**_TICKS))
         axis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
         axis.set_minor_formatter(NullFormatter())
 

@@ -5,14 +5,25 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from optix_tricks.dynamics import TaylorModel
+from optix_tricks.reports._looks import (
+    BAND,
+    CORNER,
+    LINE,
+    MARKS,
+    SMALL,
+    few_ticks,
+    name_lines,
+    new_figure,
+)
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
 DEGREES = ("linear", "quadratic", "cubic")
+
+_PANEL = (3.4, 3.2)
+_MARGIN = 0.3  # of the loss's span, above and below
 
 
 def plot_taylor_model(models: Mapping[str, TaylorModel], *, dark: bool = False) -> Figure:
@@ -46,11 +57,7 @@ def plot_taylor_model(models: Mapping[str, TaylorModel], *, dark: bool = False) 
     if not 1 <= len(models) <= 4:
         raise ValueError(f"models must be of 1 to 4 directions, got {len(models)}.")
     theme = DARK if dark else LIGHT
-    figure = Figure(
-        figsize=(1.2 + 3.4 * len(models), 3.8),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, columns=len(models))
     panels = figure.subplots(1, len(models), squeeze=False)[0]
     for ax, (name, model) in zip(panels, models.items(), strict=True):
         ax.set_title(name)
@@ -58,18 +65,8 @@ def plot_taylor_model(models: Mapping[str, TaylorModel], *, dark: bool = False) 
     panels[0].set_ylabel("loss")
     widest = max(panels, key=lambda ax: len(ax.lines))
     handles = [line for line in widest.lines if line.get_gid()]
-    figure.legend(
-        handles=[
-            Line2D([], [], color=h.get_color(), ls=h.get_linestyle()) for h in handles
-        ],
-        labels=[str(h.get_gid()) for h in handles],
-        loc="outside upper left",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=10,
-        labelcolor=theme.ink,
-        handlelength=1.8,
-    )
+    lines = [Line2D([], [], color=h.get_color(), ls=h.get_linestyle()) for h in handles]
+    name_lines(figure, lines, [str(h.get_gid()) for h in handles], theme)
     return figure
 
 
@@ -78,29 +75,29 @@ def _draw(ax: Axes, model: TaylorModel, theme: Theme) -> None:
     ts, loss = np.asarray(model.ts)[order], np.asarray(model.loss)[order]
     if len(model.radius) > 1:
         radius = float(model.radius[1])
-        ax.axvspan(-radius, radius, color=theme.green, alpha=0.12, linewidth=0)
+        ax.axvspan(-radius, radius, color=theme.green, **BAND)
         curvature = f"curvature {float(model.derivatives[2]):.3g}"
         ax.text(
-            *(0.97, 0.95, curvature),
+            *(*CORNER, curvature),
             transform=ax.transAxes,
             ha="right",
             va="top",
-            fontsize=9,
             color=theme.muted,
+            **SMALL,
         )
     colors = (theme.orange, theme.green, theme.pink)
     for degree, color, values in zip(
         DEGREES, colors, np.asarray(model.models), strict=False
     ):
-        ax.plot(ts, values[order], "--", color=color, linewidth=1.5, gid=degree)
-    ax.plot(ts, loss, color=theme.blue, linewidth=2, gid="loss")
-    ax.plot(0, model.derivatives[0], "o", color=theme.ink, markersize=4)
+        ax.plot(ts, values[order], "--", color=color, gid=degree, **LINE)
+    ax.plot(ts, loss, color=theme.blue, gid="loss", **LINE)
+    ax.plot(0, model.derivatives[0], "o", color=theme.ink, **MARKS)
     dress(ax, "t along the direction", theme)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    few_ticks(ax)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlim(ts[0], ts[-1])
     finite = loss[np.isfinite(loss)]
     if finite.size:
         low, high = float(finite.min()), float(finite.max())
-        margin = 0.3 * (high - low) or 0.1 * max(abs(high), 1e-12)
+        margin = _MARGIN * (high - low) or _MARGIN * abs(high) or _MARGIN
         ax.set_ylim(low - margin, high + margin)

@@ -3,27 +3,29 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 
+from optix_tricks.reports._looks import DOTTED, FAINT, LARGE, LINE, THIN, new_figure
 from optix_tricks.reports._read import Columns, Run
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
 _NORMS = ("parameter", "gradient", "update")
 _USUAL = {"step", "epoch", "loss", "accuracy", "learning_rate"}
+_PANEL = (4.9, 3.3)
+_UNDER, _OVER = (0, -48), (0, 48)  # points from the last test to its number
+_ARROW = {"arrowstyle": "-", "lw": 0.8}
 _EXTRA_PANELS = 4
-_FEW_ROWS = 40
 _LOG_SPAN = 30.0
 _LOG_FLOOR = 1e-3
 
 
 def smoothing_window(rows: int) -> int:
-    """How many rows the strong line averages: 1, thus none, up to 40 rows.
+    """How many rows the strong line averages: 1, thus none, below 80.
 
     >>> [smoothing_window(rows) for rows in (5, 40, 500, 5_000)]
     [1, 1, 13, 125]
     """
-    return 1 if rows <= _FEW_ROWS else 2 * (rows // 80) + 1
+    return 2 * (rows // 80) + 1
 
 
 def extra_columns(run: Run) -> list[str]:
@@ -58,11 +60,7 @@ def plot_curves(run: Run, *, dark: bool = False) -> Figure:
     changing = [name for name in extra_columns(run) if _changes(run.train[name])]
     extras = changing[:_EXTRA_PANELS]
     panel_rows = 2 + (len(extras) + 1) // 2
-    figure = Figure(
-        figsize=(11, 3.5 * panel_rows),
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, rows=panel_rows, columns=2)
     axes = list(figure.subplots(panel_rows, 2).flat)
     for ax in axes[4 + len(extras) :]:
         ax.remove()
@@ -104,20 +102,14 @@ def _draw_accuracy(ax: Axes, run: Run, theme: Theme) -> None:
     ax.annotate(
         f"test {test[last]:.2f} %",
         (run.test["step"][last], test[last]),
-        xytext=(0, -48 if is_high else 48),
+        xytext=_UNDER if is_high else _OVER,
         textcoords="offset points",
         ha="right",
         va="center",
-        fontsize=11,
-        fontweight="bold",
         color=theme.orange,
         bbox={"boxstyle": "round,pad=0.2", "fc": theme.ground, "ec": "none"},
-        arrowprops={
-            "arrowstyle": "-",
-            "color": theme.orange,
-            "lw": 0.8,
-            "relpos": (1, 1 if is_high else 0),
-        },
+        arrowprops={"color": theme.orange, "relpos": (1, int(is_high)), **_ARROW},
+        **LARGE,
     )
 
 
@@ -168,10 +160,10 @@ def _draw_train(
     step = run.train["step"]
     (rows,) = ax.plot(step, values, color=color, gid=label, label=label)
     if smoothing_window(values.size) == 1:
-        rows.set(linewidth=1.6, marker="o", markersize=3)
+        rows.set(**LINE, **DOTTED)
     elif smooth:
-        rows.set(linewidth=0.6, alpha=0.35, label=f"_{label}")
-        ax.plot(step, _centred_mean(values), color=color, linewidth=1.8, label=label)
+        rows.set(label=f"_{label}", **FAINT)
+        ax.plot(step, _centred_mean(values), color=color, label=label, **LINE)
 
 
 def _draw_test(ax: Axes, run: Run, values: np.ndarray, theme: Theme) -> None:
@@ -181,10 +173,9 @@ def _draw_test(ax: Axes, run: Run, values: np.ndarray, theme: Theme) -> None:
         run.test["step"],
         values,
         color=theme.orange,
-        linewidth=1,
-        marker="o",
-        markersize=float(np.clip(60 / values.size, 2.5, 5)),
         gid="test",
+        **THIN,
+        **DOTTED,
         label="test",
     )
 

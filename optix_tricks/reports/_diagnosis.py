@@ -6,13 +6,28 @@ import textwrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from optix_tricks.dynamics import Diagnosis, History
+from optix_tricks.reports._looks import (
+    BAND,
+    DOTTED,
+    FAINT,
+    LINE,
+    MARKS,
+    RULE,
+    SMALL,
+    TEXT,
+    THIN,
+    new_figure,
+)
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
 _WIDTH = 145  # characters of a line of evidence
+_PANEL, _LEAST = (3.6, 3.3), 10.0  # inches of a panel, and of all together
+_LINE_HEIGHT, _LEFT = 0.22, 0.01  # of the evidence: inches, and a share of the width
+_COSINES, _ROOM = 1.05, 3  # of the axis of cosines; factors beside gradients
+_CELL, _SLANT, _DARK = (0.45, 0.45), 45, 0.6  # of a table: inches, degrees, a share
 _NORMS = ("gradient_norm", "update_norm", "parameter_norm")
 
 
@@ -57,18 +72,16 @@ def plot_diagnosis(
         for sentence in diagnosis.evidence
         for line in textwrap.wrap(sentence, _WIDTH, initial_indent="– ")
     ]
-    figure = Figure(
-        figsize=(max(11, 4 * len(panels)), 3.9 + 0.22 * len(text)),
-        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1),
-        facecolor=theme.ground,
-    )
+    wide, high = _PANEL
+    size = (max(wide, _LEAST / len(panels)), high + _LINE_HEIGHT * len(text))
+    figure = new_figure(theme, size, columns=len(panels))
     figure.suptitle(
         "\n".join([f"{diagnosis.verdict} (score {diagnosis.score:.2f})", *text]),
-        x=0.01,
+        x=_LEFT,
         ha="left",
-        fontsize=10,
         color=theme.ink,
         parse_math=False,
+        **TEXT,
     )
     for ax, draw in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
@@ -90,28 +103,27 @@ def _scale(ax: Axes, *columns: np.ndarray | None) -> None:
 
 
 def _shade(ax: Axes, step: np.ndarray, theme: Theme) -> None:
-    ax.axvspan(step[len(step) // 2], step[-1], color=theme.muted, alpha=0.12, linewidth=0)
+    ax.axvspan(step[len(step) // 2], step[-1], color=theme.muted, **BAND)
 
 
 def _draw_loss(ax: Axes, history: History, theme: Theme) -> None:
     step, loss = _steps(history), history.loss
     ax.set_title("Loss")
-    ax.plot(step, loss, color=theme.blue, linewidth=0.7, alpha=0.5, label="train")
+    ax.plot(step, loss, color=theme.blue, label="train", **FAINT)
     half = len(loss) // 2
     blocks = [b for b in np.array_split(np.arange(half, len(loss)), 12) if b.size]
     blocks = [b[np.isfinite(loss[b])] for b in blocks]
     at = [float(np.mean(step[b])) for b in blocks if b.size]
     medians = [float(np.median(loss[b])) for b in blocks if b.size]
-    ax.plot(at, medians, color=theme.ink, linewidth=1.6, gid="medians", label="medians")
+    ax.plot(at, medians, color=theme.ink, gid="medians", label="medians", **LINE)
     if history.test_step is not None and history.test_loss is not None:
         ax.plot(
             history.test_step,
             history.test_loss,
             color=theme.orange,
-            marker="o",
-            markersize=3,
-            linewidth=1,
             label="test",
+            **THIN,
+            **DOTTED,
         )
     _shade(ax, step, theme)
     _scale(ax, loss, history.test_loss)
@@ -125,7 +137,7 @@ def _draw_norms(ax: Axes, history: History, theme: Theme) -> None:
         column = getattr(history, name)
         if column is not None:
             label = name.removesuffix("_norm")
-            ax.plot(step, column, color=color, linewidth=1, label=label, gid=name)
+            ax.plot(step, column, color=color, label=label, gid=name, **THIN)
     _shade(ax, step, theme)
     ax.set_yscale("log", nonpositive="mask")
     dress(ax, "step", theme)
@@ -144,7 +156,7 @@ def _draw_layers(ax: Axes, history: History, theme: Theme) -> None:
     ax.plot(range(1, len(norms) + 1), norms, color=theme.blue, marker="o", gid="layers")
     ax.set_yscale("log", nonpositive="mask")
     low, high = ax.get_ylim()
-    ax.set_ylim(low / 3, high * 3)
+    ax.set_ylim(low / _ROOM, high * _ROOM)
     dress(ax, "layer", theme)
 
 
@@ -160,9 +172,9 @@ def _draw_cosine(ax: Axes, history: History, theme: Theme) -> None:
     ax.set_title("Cosine of successive gradients")
     step = _steps(history)
     cosine = history.gradient_cosine
-    ax.plot(step, np.asarray(cosine), ".", color=theme.blue, markersize=3, gid="cosine")
-    ax.axhline(0, color=theme.muted, linewidth=0.8)
-    ax.set_ylim(-1.05, 1.05)
+    ax.plot(step, np.asarray(cosine), ".", color=theme.blue, gid="cosine", **MARKS)
+    ax.axhline(0, color=theme.muted, **RULE)
+    ax.set_ylim(-_COSINES, _COSINES)
     _shade(ax, step, theme)
     dress(ax, "step", theme)
 
@@ -193,10 +205,8 @@ def plot_confusion(
     """
     theme = DARK if dark else LIGHT
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.4 + 0.42 * max(len(verdicts), len(labels))
-    figure = Figure(
-        figsize=(size + 0.8, size), layout="constrained", facecolor=theme.ground
-    )
+    cells = max(len(verdicts), len(labels))
+    figure = new_figure(theme, _CELL, rows=cells, columns=cells)
     ax = figure.subplots()
     ax.set_facecolor(theme.ground)
     for (row, column), share in np.ndenumerate(shares):
@@ -205,16 +215,16 @@ def plot_confusion(
         corner = (column - 0.5, row - 0.5)
         ax.add_patch(Rectangle(corner, 1, 1, color=color, alpha=float(share), lw=0))
         if counts[row, column]:
-            ink = theme.ground if share > 0.6 else theme.ink
+            ink = theme.ground if share > _DARK else theme.ink
             text = f"{100 * share:.0f}"
-            ax.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
+            ax.text(column, row, text, ha="center", va="center", color=ink, **SMALL)
     rows = [f"{name} ({n:.0f})" for name, n in zip(labels, counts.sum(1), strict=True)]
-    ax.set_xticks(range(len(verdicts)), verdicts, rotation=45, ha="right")
+    ax.set_xticks(range(len(verdicts)), verdicts, rotation=_SLANT, ha="right")
     ax.set_yticks(range(len(labels)), rows)
     ax.set_xlim(-0.5, len(verdicts) - 0.5)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlabel("verdict (% of the row)", color=theme.muted)
     ax.set_ylabel("what the run had (runs)", color=theme.muted)
-    ax.tick_params(colors=theme.ink, labelsize=9, length=0)
+    ax.tick_params(colors=theme.ink, length=0)
     ax.spines[:].set_color(theme.grid)
     return figure

@@ -1,16 +1,18 @@
 """Draws what initialisers do to the variances of deep plain nets."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator
 
 from optix_tricks.initializers import InitializerComparison
+from optix_tricks.reports._looks import LINE, RULE, few_ticks, name_lines, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
+_PANEL = (2.3, 2.4)
+_STYLES: tuple[Any, ...] = ("-", "-", "-", (0, (3, 3)))  # dashes over what they may hide
 _LOWEST, _HIGHEST = 1e-10, 1e6  # a gradient of 1e-10 is lost beside one of 1
 
 
@@ -49,11 +51,7 @@ def plot_initializers(comparison: InitializerComparison, *, dark: bool = False) 
             f"comparison must have at most {len(colors)} initialisers, got {len(names)}."
         )
     columns = len(comparison.nonlinearities)
-    figure = Figure(
-        figsize=(1.2 + 2.3 * columns, 5.4),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, rows=2, columns=columns)
     grid = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(grid[0], comparison.nonlinearities, strict=True):
         ax.set_title(name)
@@ -62,17 +60,9 @@ def plot_initializers(comparison: InitializerComparison, *, dark: bool = False) 
         for ax, lines in zip(row, getattr(comparison, kind), strict=True):
             _draw(ax, dict(zip(names, np.asarray(lines), strict=True)), colors, theme)
             dress(ax, "layer" if kind == "gradient" else "", theme)
-            ax.yaxis.set_major_locator(LogLocator(numticks=5))
-    figure.legend(
-        handles=[line for line in grid[0, 0].lines if line.get_gid()],
-        labels=list(names),
-        loc="outside upper left",
-        ncols=len(names),
-        frameon=False,
-        fontsize=10,
-        labelcolor=theme.ink,
-        handlelength=1.8,
-    )
+            few_ticks(ax, "y")
+    drawn = [line for line in grid[0, 0].lines if line.get_gid()]
+    name_lines(figure, drawn, names, theme)
     return figure
 
 
@@ -81,9 +71,7 @@ def _draw(
 ) -> None:
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(_LOWEST, _HIGHEST)
-    ax.axhline(1, color=theme.muted, linewidth=0.8)
-    styles = ("-", "-", "-", (0, (3, 3)))  # the last over what it may coincide with
-    for (name, values), color, style in zip(lines.items(), colors, styles, strict=False):
+    ax.axhline(1, color=theme.muted, **RULE)
+    for (name, values), color, style in zip(lines.items(), colors, _STYLES, strict=False):
         layers = np.arange(1, len(values) + 1)
-        (line,) = ax.plot(layers, values, color=color, gid=name, linestyle=style)
-        line.set_linewidth(1.8)
+        ax.plot(layers, values, color=color, gid=name, linestyle=style, **LINE)

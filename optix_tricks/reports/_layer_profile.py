@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from optix_tricks.dynamics import LayerProfile
+from optix_tricks.reports._looks import LINE, few_ticks, name_lines, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, dress
 
 
@@ -22,6 +22,9 @@ _PANELS: Mapping[str, Callable[[LayerProfile], np.ndarray]] = {
     ),
     "Dead units": lambda profile: np.asarray(profile.dead),
 }
+
+_PANEL = (3.0, 3.0)
+_SHARES = (-0.03, 1.03)
 
 
 def plot_layer_profile(
@@ -56,11 +59,7 @@ def plot_layer_profile(
     colors = (theme.blue, theme.orange, theme.green, theme.pink)
     if not 1 <= len(profiles) <= len(colors):
         raise ValueError(f"profiles must be of 1 to 4 models, got {len(profiles)}.")
-    figure = Figure(
-        figsize=(10, 3.6),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, columns=len(_PANELS))
     panels = figure.subplots(1, len(_PANELS))
     for ax in panels[:2]:
         ax.set_yscale("log")
@@ -71,20 +70,11 @@ def plot_layer_profile(
             if ax.get_yscale() == "log":
                 values = np.where(values > 0, values, np.nan)
             layers = np.arange(1, len(values) + 1)
-            ax.plot(layers, values, color=color, linewidth=1.8, gid=name)
+            ax.plot(layers, values, color=color, gid=name, **LINE)
         dress(ax, "layer", theme)
-    for ax in panels[:2]:
-        ax.yaxis.set_major_locator(LogLocator(numticks=6))
-    panels[2].set_ylim(-0.03, 1.03)
+        few_ticks(ax, "y")
+    panels[2].set_ylim(*_SHARES)
     panels[2].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.legend(
-        handles=panels[0].lines,
-        labels=[f"{name}: {profile.verdict}" for name, profile in profiles.items()],
-        loc="outside upper left",
-        ncols=len(profiles),
-        frameon=False,
-        fontsize=10,
-        labelcolor=theme.ink,
-        handlelength=1.8,
-    )
+    names = [f"{name}: {profile.verdict}" for name, profile in profiles.items()]
+    name_lines(figure, panels[0].lines, names, theme)
     return figure

@@ -5,11 +5,22 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator
 
 from optix_tricks.dynamics import RangeTest, RateSuggestions
+from optix_tricks.reports._looks import (
+    BAND,
+    DOTS,
+    LINE,
+    few_ticks,
+    name_lines,
+    new_figure,
+)
 from optix_tricks.reports._style import DARK, LIGHT, dress
 
+_PANEL = (6.0, 3.6)
+_LOW = 0.02  # of all losses, the share that may lie below the axis
+_LEAST_FALL = 0.05  # of the loss
+_BELOW, _ABOVE = 0.15, 0.5  # shares of the fall
 LABELS = {"steepest": "steepest", "minimum_tenth": "minimum / 10", "valley": "valley"}
 
 
@@ -51,17 +62,15 @@ def plot_range_test(
         np.asarray(x, float)
         for x in (test.rates, test.losses, test.mean, test.standard_error)
     )
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained", facecolor=theme.ground)
+    figure = new_figure(theme, _PANEL)
     ax = figure.subplots()
     ax.set_title(title)
     ax.set_ylabel("loss")
     for row in losses:
-        ax.plot(rates, row, ".", color=theme.blue, alpha=0.25, markersize=3)
+        ax.plot(rates, row, ".", color=theme.blue, **DOTS)
     band = np.nan_to_num(error)
-    ax.fill_between(
-        rates, mean - band, mean + band, color=theme.blue, alpha=0.25, linewidth=0
-    )
-    ax.plot(rates, mean, color=theme.blue, linewidth=1.8, gid="mean")
+    ax.fill_between(rates, mean - band, mean + band, color=theme.blue, **BAND)
+    ax.plot(rates, mean, color=theme.blue, gid="mean", **LINE)
     handles = []
     for (rule, suggestion), color in zip(
         suggestions._asdict().items(), colors, strict=True
@@ -69,39 +78,30 @@ def plot_range_test(
         label = f"{LABELS[rule]} {suggestion.rate:.2g}"
         if suggestion.reason:
             label = f"{LABELS[rule]}: undecided"
-        handles.append(Line2D([], [], color=color, linewidth=1.5, label=label))
+        handles.append(Line2D([], [], color=color, label=label, **LINE))
         if not suggestion.reason:
             spread = 10 ** np.nan_to_num(suggestion.standard_error)
-            ax.axvline(suggestion.rate, color=color, linewidth=1.5, gid=rule)
+            ax.axvline(suggestion.rate, color=color, gid=rule, **LINE)
             ax.axvspan(
                 suggestion.rate / spread,
                 suggestion.rate * spread,
                 color=color,
-                alpha=0.15,
-                linewidth=0,
+                **BAND,
             )
     dress(ax, "learning rate", theme)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(numticks=12))
+    few_ticks(ax)
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_major_locator(MaxNLocator(6))
+    few_ticks(ax, "y")
     ax.set_xlim(rates[0], rates[-1])
     if np.isfinite(mean).any():
         ax.set_ylim(*_limits(mean, losses))
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=10,
-        labelcolor=theme.ink,
-        handlelength=1.8,
-    )
+    name_lines(figure, handles, [str(line.get_label()) for line in handles], theme)
     return figure
 
 
 def _limits(mean: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
     start = float(mean[np.isfinite(mean)][0])
-    lowest = min(float(np.nanmin(mean)), float(np.nanquantile(losses, 0.02)))
-    fall = max(start - lowest, 0.05 * max(abs(start), math.ulp(1)))
-    return lowest - 0.15 * fall, start + 0.5 * fall
+    lowest = min(float(np.nanmin(mean)), float(np.nanquantile(losses, _LOW)))
+    fall = max(start - lowest, _LEAST_FALL * max(abs(start), math.ulp(_LEAST_FALL)))
+    return lowest - _BELOW * fall, start + _ABOVE * fall

@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from optix_tricks.reports._looks import DOTS, LINE, RING, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, dress
 
+_PANEL = (6.0, 3.8)
+_POINTS = 101  # of a smooth line
+_ROOM = 0.1  # decades beside the outermost rates
 WIDTH = 0.3  # of the smoothing, in decades of the rate
 
 
@@ -54,7 +58,7 @@ def plot_rate_sweep(
             f"accuracies must be of at most {len(colors)} networks, got "
             f"{len(accuracies)}."
         )
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained", facecolor=theme.ground)
+    figure = new_figure(theme, _PANEL)
     ax = figure.subplots()
     ax.set_xscale("log")
     ax.set_ylabel("test accuracy, %")
@@ -68,20 +72,20 @@ def plot_rate_sweep(
             )
         at = np.broadcast_to(log_rates[:, None], table.shape)
         kept = np.isfinite(table)
-        ax.plot(10 ** at[kept], table[kept], ".", color=color, alpha=0.4, markersize=5)
+        ax.plot(10 ** at[kept], table[kept], ".", color=color, **DOTS)
         if smooth:
-            x = np.linspace(log_rates[0], log_rates[-1], 101)
+            x = np.linspace(log_rates[0], log_rates[-1], _POINTS)
             y = _smoothed(at[kept], table[kept], x)
         else:
             reached = kept.any(axis=1)
             x, table, kept = log_rates[reached], table[reached], kept[reached]
             y = np.nanmean(table, axis=1)
-            ax.errorbar(10**x, y, _errors(table), fmt="none", ecolor=color, elinewidth=1)
-        ax.plot(10**x, y, color=color, linewidth=1.8, label=name)
+            ax.errorbar(10**x, y, _errors(table), fmt="none", ecolor=color)
+        ax.plot(10**x, y, color=color, label=name, **LINE)
         best = int(np.argmax(y))
-        ax.plot(10 ** x[best], y[best], "o", color=color, fillstyle="none", markersize=10)
+        ax.plot(10 ** x[best], y[best], "o", color=color, **RING)
     dress(ax, "learning rate at the peak", theme)
-    ax.set_xlim(10 ** (log_rates[0] - 0.1), 10 ** (log_rates[-1] + 0.1))
+    ax.set_xlim(10 ** (log_rates[0] - _ROOM), 10 ** (log_rates[-1] + _ROOM))
     ax.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
     ax.minorticks_off()
     return figure

@@ -8,12 +8,13 @@ import numpy as np
 import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 
 from optix_tricks._checks import check_count
+from optix_tricks.reports._looks import DOTTED, LINE, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
+_PANEL = (7.8, 2.9)
 _MARKED_STEPS = 40
 
 Schedules = Mapping[str, optax.Schedule]
@@ -58,11 +59,7 @@ def plot_schedule(
     if not schedules:
         raise ValueError("schedules must name at least one schedule, got {}.")
     theme = DARK if dark else LIGHT
-    figure = Figure(
-        figsize=(9, 0.6 + 2.9 * len(schedules)),
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, rows=len(schedules))
     rows = figure.subplots(len(schedules), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (name, entry) in zip(rows, schedules.items(), strict=True):
         lines = entry if isinstance(entry, Mapping) else {name: entry}
@@ -83,7 +80,5 @@ def _draw(ax: Axes, name: str, lines: Schedules, steps: int, theme: Theme) -> No
     counts = jnp.arange(steps)
     for (label, schedule), color in zip(lines.items(), colors, strict=False):
         values = np.asarray(jax.jit(jax.vmap(schedule))(counts))
-        (line,) = ax.plot(counts, values, color=color, gid=label, label=label)
-        line.set_linewidth(1.6)
-        if steps <= _MARKED_STEPS:
-            line.set(marker="o", markersize=3)
+        marks = DOTTED if steps <= _MARKED_STEPS else {}
+        ax.plot(counts, values, color=color, gid=label, label=label, **LINE, **marks)

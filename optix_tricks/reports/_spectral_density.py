@@ -2,13 +2,16 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from optix_tricks.dynamics import SpectralDensity
+from optix_tricks.reports._looks import BAND, LINE, RULE, TICK, few_ticks, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, dress
 
-_DECADES = 10  # at most, below the highest point
+_PANEL = (7.8, 3.0)
+_DEEPEST = 1e-10  # of the highest point
+_BELOW, _ABOVE = 10, 3  # factors of room
+_HEIGHT = 0.03  # of the ticks, a share of the panel
 
 
 def plot_spectral_density(spectrum: SpectralDensity, *, dark: bool = False) -> Figure:
@@ -37,37 +40,31 @@ def plot_spectral_density(spectrum: SpectralDensity, *, dark: bool = False) -> F
     """
     theme = DARK if dark else LIGHT
     grid, density, error, width, values, weights = map(np.asarray, spectrum)
-    figure = Figure(
-        figsize=(9, 3.6),
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL)
     ax = figure.subplots()
     ax.set_title(f"Spectral density, mean of {len(values)} probes")
     ax.set_ylabel("density")
     ax.set_yscale("log", nonpositive="clip")
     top = np.max(density)
     outermost = np.mean(weights, axis=0)[[0, -1]] / (width * np.sqrt(2 * np.pi))
-    bottom = max(np.min(outermost) / 10, 10.0**-_DECADES * top)
-    ax.set_ylim(bottom, 3 * top)
-    ax.axvline(0, color=theme.muted, linewidth=0.8)
+    bottom = max(np.min(outermost) / _BELOW, _DEEPEST * top)
+    ax.set_ylim(bottom, _ABOVE * top)
+    ax.axvline(0, color=theme.muted, **RULE)
     low, high = np.maximum(density - 2 * error, bottom), density + 2 * error
-    ax.fill_between(grid, low, high, color=theme.blue, alpha=0.25, linewidth=0)
-    ax.plot(grid, density, color=theme.blue, linewidth=1.6, gid="density")
+    ax.fill_between(grid, low, high, color=theme.blue, **BAND)
+    ax.plot(grid, density, color=theme.blue, gid="density", **LINE)
     ends = values[:, [0, -1]].ravel()
     ax.plot(
         ends,
-        np.full(ends.size, 0.03),
+        np.full(ends.size, _HEIGHT),
         transform=ax.get_xaxis_transform(),
-        linestyle="none",
-        marker="|",
-        markersize=7,
         color=theme.orange,
         gid="ends",
+        **TICK,
     )
     dress(ax, "eigenvalue", theme)
     ax.set_xlim(grid[0], grid[-1])
-    ax.xaxis.set_major_locator(MaxNLocator(8))
+    few_ticks(ax)
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_major_locator(LogLocator(numticks=6))
+    few_ticks(ax, "y")
     return figure

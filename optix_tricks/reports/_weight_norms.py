@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from optix_tricks.dynamics import WeightNormRecord, equilibrium
 from optix_tricks.reports._curves import smoothing_window
+from optix_tricks.reports._looks import DOTS, FAINT, LINE, NOISE, RULE, TEXT, new_figure
 from optix_tricks.reports._style import DARK, LIGHT, Theme, dress
 
 _TITLES = {
@@ -24,6 +24,12 @@ _TITLES = {
     "rotation": "Angle turned in a step, radians",
 }
 _MOST_DOTS = 400  # a layer
+_PANEL = (4.9, 3.1)
+_NAMES = 13  # of layers, in a column of the legend
+_BELOW = 100  # the median of what is usual over the least that is drawn
+_TICKS: dict[str, Any] = {"subs": (1.0, 3.0), "numticks": 8}
+_CLOUD: dict[str, Any] = DOTS | {"linestyle": "none", "marker": ".", "markeredgewidth": 0}
+_ON_LIGHT, _ON_DARK = ("plasma", (0.0, 0.85)), ("viridis", (0.25, 1.0))
 
 
 def plot_weight_norms(
@@ -64,11 +70,7 @@ def plot_weight_norms(
     theme = DARK if dark else LIGHT
     layers = [str(name) for name in record.layers]
     colors = _colors(len(layers), dark)
-    figure = Figure(
-        figsize=(11, 13),
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-        facecolor=theme.ground,
-    )
+    figure = new_figure(theme, _PANEL, rows=4, columns=2)
     grid = figure.subplots(4, 2)
     axes = dict(zip(_TITLES, grid.flat, strict=False))
     for name, ax in axes.items():
@@ -90,19 +92,19 @@ def plot_weight_norms(
             axes[name].set_yscale("log", nonpositive="mask")
     _draw(axes["shrink"], step, shrink, layers, colors)
     _draw_noisy(axes["growth"], step, growth, layers, colors)
-    _draw(axes["both"], step, growth, layers, colors, linewidth=0.5, alpha=0.35)
-    _draw(axes["both"], step, shrink, layers, colors, linewidth=1.8)
-    _draw(axes["square_norm"], step, square, layers, colors, linewidth=1.6)
+    _draw(axes["both"], step, growth, layers, colors, **FAINT)
+    _draw(axes["both"], step, shrink, layers, colors, **LINE)
+    _draw(axes["square_norm"], step, square, layers, colors, **LINE)
     cosine = np.asarray(record.trace_cosine)
-    axes["trace_cosine"].axhline(0, color=theme.muted, linewidth=0.8)
+    axes["trace_cosine"].axhline(0, color=theme.muted, **RULE)
     _draw_noisy(axes["trace_cosine"], step, cosine, layers, colors)
     lines = _predictions(kind, record)
     for name, line in lines.items():
         every = -(-len(step) // _MOST_DOTS)
         values = np.asarray(getattr(record, name))[::every]
-        _draw(axes[name], step[::every], values, layers, colors, marker=".", alpha=0.5)
+        _draw(axes[name], step[::every], values, layers, colors, **_CLOUD)
         if line is not None:
-            axes[name].plot(step, line, color=theme.ink, linewidth=1.8, gid="prediction")
+            axes[name].plot(step, line, color=theme.ink, gid="prediction", **LINE)
     for ax, usual in (
         *((axes[name], shrink) for name in ("shrink", "growth", "both")),
         *((axes[name], line) for name, line in lines.items() if line is not None),
@@ -111,7 +113,7 @@ def plot_weight_norms(
     for ax in axes.values():
         dress(ax, "step", theme)
         if ax.get_yscale() == "log":
-            ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
+            ax.yaxis.set_major_locator(LogLocator(**_TICKS))
             ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             ax.yaxis.set_minor_formatter(NullFormatter())
     _name(grid.flat[7], layers, colors, theme)
@@ -120,8 +122,8 @@ def plot_weight_norms(
 
 def _colors(layers: int, dark: bool) -> list[Any]:
     """From the first layer to the last; neither end fades into the ground."""
-    shades = np.linspace(*((0.25, 1.0) if dark else (0.0, 0.85)), layers)
-    return [colormaps["viridis" if dark else "plasma"](x) for x in shades]
+    name, ends = _ON_DARK if dark else _ON_LIGHT
+    return [colormaps[name](x) for x in np.linspace(*ends, layers)]
 
 
 def _draw(
@@ -132,8 +134,6 @@ def _draw(
     colors: list[Any],
     **style: Any,
 ) -> None:
-    if "marker" in style:
-        style = {"linestyle": "none", "markersize": 4, "markeredgewidth": 0} | style
     for name, color, column in zip(layers, colors, values.T, strict=True):
         ax.plot(step, column, color=color, gid=name, **style)
 
@@ -144,9 +144,9 @@ def _draw_noisy(
     """Every sample faint, and over it the mean of those around."""
     width = smoothing_window(len(step))
     if width == 1:
-        _draw(ax, step, values, layers, colors, linewidth=1.4)
+        _draw(ax, step, values, layers, colors, **LINE)
         return
-    _draw(ax, step, values, layers, colors, linewidth=0.5, alpha=0.12)
+    _draw(ax, step, values, layers, colors, **NOISE)
     window = np.ones(width)
     known = np.isfinite(values)
     sums, counts = (
@@ -155,7 +155,7 @@ def _draw_noisy(
     )
     means = np.where(known, sums / np.maximum(counts, 1), np.nan)
     names = [f"{name} mean" for name in layers]
-    _draw(ax, step, means, names, colors, linewidth=1.4)
+    _draw(ax, step, means, names, colors, **LINE)
 
 
 def _predictions(kind: str, record: WeightNormRecord) -> dict[str, Any]:
@@ -182,23 +182,23 @@ def _frame(ax: Axes, usual: np.ndarray) -> None:
     """
     positive = usual[usual > 0]
     if positive.size and ax.get_yscale() == "log":
-        ax.set_ylim(bottom=max(ax.get_ylim()[0], np.median(positive) / 100))
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], np.median(positive) / _BELOW))
 
 
 def _name(ax: Axes, layers: list[str], colors: list[Any], theme: Theme) -> None:
     """The names of the layers, and of the line, in the place of the eighth panel."""
     ax.set_axis_off()
-    handles = [Line2D([], [], color=color, linewidth=3) for color in colors]
-    handles.append(Line2D([], [], color=theme.ink, linewidth=1.8))
+    handles = [Line2D([], [], color=color, **LINE) for color in colors]
+    handles.append(Line2D([], [], color=theme.ink, **LINE))
     legend = ax.legend(
         handles=handles,
         labels=[*layers, "equilibrium"],
         loc="upper left",
-        ncols=1 + len(layers) // 13,
+        ncols=1 + len(layers) // _NAMES,
         frameon=False,
-        fontsize=10,
         labelcolor=theme.ink,
         title="layers, first to last",
         alignment="left",
+        **TEXT,
     )
     legend.get_title().set_color(theme.muted)

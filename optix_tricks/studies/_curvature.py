@@ -24,6 +24,8 @@ from optix_tricks.training._run_directory import explained
 MATVECS = 30
 PROBES = 4
 CHUNK = 256  # images
+SEED = 0  # of random starts
+DPI = 110
 
 
 @dataclasses.dataclass
@@ -89,7 +91,7 @@ def measure_curvature(
         logits, _ = job.apply(params, state.batch_stats, batch.images, train=False)
         return jnp.mean(job.loss(logits, batch.labels))
 
-    point_key, spectrum_key = jax.random.split(jax.random.key(0))
+    point_key, spectrum_key = jax.random.split(jax.random.key(SEED))
     point = classify_critical_point(
         loss, state.params, batches=batches, num_matvecs=MATVECS, key=point_key
     )
@@ -109,7 +111,7 @@ def measure_curvature(
     )
     below = np.asarray(spectrum.values) < -float(spectrum.width)
     with explained(run.path):
-        plot_spectral_density(spectrum).savefig(figure, dpi=110)
+        plot_spectral_density(spectrum).savefig(figure, dpi=DPI)
     return (
         f"{run.path} after epoch {epoch}, loss of {len(y):,} training images\n"
         f"{point.describe()}\n"

@@ -32,6 +32,8 @@ from optix_tricks.training import (
 )
 from optix_tricks.training._run_directory import finite_lists
 
+DPI = 150
+
 
 class LearningRateStudy(NamedTuple):
     """What `find_learning_rate` found."""
@@ -147,4 +149,4 @@ def write_learning_rate_study(
     run.write_json("range_test.json", curve | {"suggestions": suggestions})
     (run.path / "figures").mkdir(exist_ok=True)
     figure = plot_range_test(*study, title=title)
-    figure.savefig(run.path / "figures" / "range_test.png", dpi=150)
+    figure.savefig(run.path / "figures" / "range_test.png", dpi=DPI)

@@ -10,6 +10,8 @@ from optix_tricks.studies._probe import Row, probe_run
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._run_directory import explained
 
+DPI = 110
+
 Columns = dict[str, np.ndarray]
 
 
@@ -51,7 +53,7 @@ def diagnose_run(
     history = read_history(train, test, batch_size=run.config.get("batch_size"))
     diagnosis = diagnose(history)
     with explained(run.path):
-        plot_diagnosis(history, diagnosis).savefig(figure, dpi=110)
+        plot_diagnosis(history, diagnosis).savefig(figure, dpi=DPI)
     head = f"{run.path} ({run.recipe}, {len(train['step'])} rows"
     head += ", the last of a probe)" if probe else ")"
     return f"{head}\n{diagnosis}\nDrawn in {figure}"

@@ -30,6 +30,7 @@ from optix_tricks.training._dataset import (
 from optix_tricks.training._generated import generate
 
 _CACHE = "optix_tricks_arrays.npz"
+_CHUNK = 4096  # records read at once
 _PROBE_SECONDS = 5.0
 
 
@@ -182,8 +183,8 @@ def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
         source = builder.as_data_source(theirs, decoders=decoders)
         images = np.empty((len(source), *shape), np.uint8)
         labels = np.empty(len(source), np.int64)
-        for start in range(0, len(source), 4096):
-            keys = range(start, min(start + 4096, len(source)))
+        for start in range(0, len(source), _CHUNK):
+            keys = range(start, min(start + _CHUNK, len(source)))
             for i, record in zip(keys, source.__getitems__(keys), strict=True):
                 part = f"image {i} of {theirs}"
                 with explained(f"data set {name!r}: {part} cannot be decoded", way_out):

@@ -178,7 +178,7 @@ def train(
             done = checkpoints.latest_epoch()
             state = checkpoints.restore(done, state)
             rows = run.cut_metrics(done * steps)
-            seconds = next((r["seconds"] for r in rows[::-1] if r["kind"] == "test"), 0.0)
+            seconds = sum(row["seconds"] for row in rows[-1:])  # the last is a test
         with (
             EventFile(run.path / "tensorboard", from_step=done * steps + 1) as events,
             Progress(job.epochs, steps, job.batch_size) as progress,
@@ -249,7 +249,7 @@ def _check_finite(rows: list[dict[str, Any]], path: Path) -> None:
     last = rows[-1]
     guarded = any(name.endswith("last_finite") for name in last)
     all_bad = len({row["step"] for row, _ in bad}) == len(rows)
-    may_fall = last.get("loss_scale", 0) > last.get("min_scale", 0)
+    may_fall = "loss_scale" in last and last["loss_scale"] > last["min_scale"]
     if guarded and (may_fall or not all_bad):
         return
     row, name = bad[0]

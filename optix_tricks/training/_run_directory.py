@@ -205,7 +205,7 @@ def _lock(path: Path) -> Any:
 
 def _commit() -> str | None:
     here = Path(__file__).parent
-    if not any((parent / ".git").exists() for parent in here.parents[1:3]):
+    if not (here.parents[1] / ".git").exists():
         return None
     asked = subprocess.run(
         ["git", "-C", str(here), "rev-parse", "HEAD"],

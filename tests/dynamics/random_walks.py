@@ -1,12 +1,17 @@
 """Scale-invariant layers as random walks: gradients are noise orthogonal to w."""
 
+import math
 from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optix_tricks.dynamics import corrected_equilibrium, equilibrium_norm
+
 SIZE, WALKS, STEPS = 128, 8, 2000
+RATE, DECAY = 0.2, 2e-3
+SCALE = math.sqrt(SIZE - 1)  # |g||w|: the noise without its part along w
 
 
 @cache
@@ -69,3 +74,15 @@ def walk(kind, lr, wd, r, *, start, phi=0.0, theta=0.0):
         noise, direction = map(jnp.asarray, white_noise())
         setting = jnp.array([lr, wd, r, phi, theta, float(start)])
         return np.asarray(_walk(noise, direction, setting, kind=kind))
+
+
+def settled(kind, momentum, *, rate=RATE, decay=DECAY, s=0.0, **noise):
+    """Means over the second half of walks that start at the predicted norm."""
+    options = {"learning_rate": rate, "weight_decay": decay, "momentum": momentum}
+    if kind in ("adamw", "lion"):
+        norm = equilibrium_norm(kind, size=SIZE, **options)
+    else:
+        found = corrected_equilibrium(kind, autocorrelation=s, **options)
+        norm = math.sqrt(rate * SCALE / found.relative_update)
+    rows = walk(kind, rate, decay, momentum, start=norm, **noise)
+    return rows[STEPS // 2 :].mean((0, 2)), options

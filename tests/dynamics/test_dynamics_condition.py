@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optix_tricks.dynamics import condition_number
+from optix_tricks.dynamics import ConditionNumber, condition_number
 
 KEY = jax.random.key(0)
 
@@ -74,3 +74,18 @@ def test_it_vectorises_and_compiles():
     A = jnp.stack([rotated(s) for s in spectra])
     kappa = jax.jit(jax.vmap(kappa_of))(A)
     np.testing.assert_allclose(kappa.value, [5, np.nan], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "verdict"),
+    [
+        (0.5, "undecided"),
+        (0.51, "positive definite"),
+        (-0.5, "undecided"),
+        (-0.51, "not positive definite"),
+    ],
+)
+def test_a_sign_is_certain_beyond_the_error(smallest, verdict):
+    one = jnp.ones(())
+    kappa = ConditionNumber(one, one, one, one, one, jnp.float32(smallest), one / 2)
+    assert kappa.verdict == verdict

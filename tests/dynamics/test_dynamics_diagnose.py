@@ -233,6 +233,26 @@ def test_a_run_that_became_nan_diverged_and_one_row_of_nan_is_nothing():
     assert diagnose(usual(loss=loss)).verdict == "diverged"
 
 
+@pytest.mark.parametrize(
+    ("rows", "verdict"), [(29, "undecided"), (30, "undecided"), (120, "undecided")]
+)
+def test_scores_at_their_limits(rows, verdict):
+    """A flat loss: 30 rows are looked at, a fifth is named, and a half is a verdict."""
+    found = diagnose(History(np.full(rows, 1.0)))
+    assert (found.verdict, found.score) == (verdict, 0)
+    assert ("30 are needed" in found.evidence[0]) == (rows < 30)
+    assert ("plateau" in dict(found.others)) == (rows == 120)
+    half = diagnose(History(np.full(150, 1.0)))
+    assert (half.verdict, half.score) == ("plateau", 0.5)
+
+
+def test_a_rate_that_rises_by_a_fifth_is_no_warm_up():
+    rate = np.where(STEP < 250, 1.0, 1.2)
+    assert "still rising" not in str(diagnose(SYMPTOMS["undecided"]))
+    steady = SYMPTOMS["undecided"]._replace(learning_rate=rate)
+    assert "still rising" not in str(diagnose(steady))
+
+
 def test_a_warm_up_is_too_early_to_tell():
     history = usual(learning_rate=STEP / 1e4, gradient_cosine=full(-0.95))
     diagnosis = diagnose(history)
@@ -294,6 +314,7 @@ def test_the_curvature_decides_between_minimum_and_saddle():
     assert "It is a saddle" in str(saddle)
     assert "needs the curvature" in str(unknown)
     assert unknown.missing[0].startswith("lowest_curvature")
+    assert not any(x.startswith("lowest_curvature") for x in saddle.missing)
     assert "classify_critical_point" in unknown.advice
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optix_tricks.dynamics import History, diagnose, read_history
-from optix_tricks.dynamics.diagnosis._history import cut
+from optix_tricks.dynamics.diagnosis._history import check_history, cut
 
 ROWS = 400
 STEP = np.arange(ROWS, dtype=float)
@@ -39,6 +39,11 @@ def test_columns_are_sorted_into_a_history():
     [
         (["l1", "l10", "l2", "l2/b"], ["l1", "l2", "l2/b", "l10"]),
         (["stem", "block1", "block2", "head"], ["stem", "block1", "block2", "head"]),
+        (["l", "l0", "l1"], ["l", "l0", "l1"]),
+        (
+            ["s1/b10", "s1/b2", "s10/b1", "s2/b1"],
+            ["s1/b2", "s1/b10", "s2/b1", "s10/b1"],
+        ),
     ],
 )
 def test_layers_stand_in_the_order_of_depth(given, wanted):
@@ -57,6 +62,13 @@ def test_a_cut_history_knows_nothing_of_what_came_later():
     assert len(part.loss) == len(part.accuracy) == 100
     assert part.test_step.max() <= 100 < history.test_step.max()
     assert cut(history, 0.001).test_loss is None
+    assert cut(history, 0.001).loss.shape == (1,)
+    assert cut(history, 0.2).test_step.tolist() == [40, 80]  # that of its last row
+    assert cut(history, 1.0).test_step.tolist() == history.test_step.tolist()
+
+
+def test_steps_that_were_not_logged_count_from_one():
+    assert check_history(History(np.ones(3))).step.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,7 @@ def test_a_cut_history_knows_nothing_of_what_came_later():
             r"dead_fraction\['a'\] must have the shape",
         ),
         ({"step": -STEP}, "step must rise from row to row"),
+        ({"step": np.ones(ROWS)}, "step must rise from row to row"),
     ],
 )
 def test_bad_histories_are_named(changes, message):

@@ -12,22 +12,7 @@ from optix_tricks.dynamics import (
     equilibrium,
     equilibrium_norm,
 )
-from tests.dynamics.random_walks import SIZE, STEPS, walk
-
-RATE, DECAY = 0.2, 2e-3
-SCALE = math.sqrt(SIZE - 1)  # |g||w|: the noise without its part along w
-
-
-def settled(kind, momentum, *, rate=RATE, decay=DECAY, s=0.0, **noise):
-    """Means over the second half of walks that start at the predicted norm."""
-    options = {"learning_rate": rate, "weight_decay": decay, "momentum": momentum}
-    if kind in ("adamw", "lion"):
-        norm = equilibrium_norm(kind, size=SIZE, **options)
-    else:
-        found = corrected_equilibrium(kind, autocorrelation=s, **options)
-        norm = math.sqrt(rate * SCALE / found.relative_update)
-    rows = walk(kind, rate, decay, momentum, start=norm, **noise)
-    return rows[STEPS // 2 :].mean((0, 2)), options
+from tests.dynamics.random_walks import RATE, SCALE, SIZE, settled, walk
 
 
 @pytest.mark.parametrize(
@@ -103,61 +88,6 @@ def test_norms_relax_in_the_predicted_time(kind, momentum, power):
     assert measured == pytest.approx(time, rel=0.2)
 
 
-CORRELATED = [
-    ("heavy_ball", 0.9, {"phi": 0.5}),
-    ("heavy_ball", 0.9, {"phi": -0.5}),
-    ("heavy_ball", 0.5, {"phi": 0.9}),
-    ("heavy_ball", 0.9, {"theta": -0.6}),
-    ("heavy_ball", 0.8, {"phi": 0.8}),
-    ("nesterov", 0.9, {"phi": -0.5}),
-    ("nesterov", 0.8, {"phi": 0.8}),
-    ("nesterov", 0.5, {"theta": 0.8}),
-    ("sgdw", 0.9, {"phi": 0.9}),
-    ("sgdw", 0.8, {"theta": -0.6}),
-    ("sgd", 0.0, {"phi": 0.9}),
-]
-
-
-@pytest.mark.parametrize(("kind", "momentum", "noise"), CORRELATED)
-def test_correlated_gradients_settle_where_the_corrected_prediction_says(
-    kind, momentum, noise
-):
-    phi, theta = noise.get("phi", 0.0), noise.get("theta", 0.0)
-    by_model = momentum * (phi / (1 - momentum * phi) + theta / (1 + theta**2))
-    (square, g_square, step_square, product), options = settled(
-        kind, momentum, s=by_model, **noise
-    )
-    s = momentum * product / g_square
-    measured = RATE * math.sqrt(g_square / square)
-    found = corrected_equilibrium(kind, autocorrelation=s, **options)
-    assert measured == pytest.approx(float(found.relative_update), rel=0.015)
-    turned = math.sqrt(step_square / square)
-    assert turned == pytest.approx(float(found.rotation), rel=0.015)
-    if kind != "sgd":  # without momentum correlations change nothing
-        uncorrected = equilibrium(kind, **options).relative_update
-        assert abs(measured / uncorrected - 1) > 0.06
-
-
-def test_drift_counts_as_decay_would():
-    """Far below its equilibrium the norm grows, and the balance holds all the same."""
-    for kind, momentum in (("heavy_ball", 0.8), ("nesterov", 0.8), ("sgdw", 0.8)):
-        options = {"learning_rate": RATE, "weight_decay": 5e-4, "momentum": momentum}
-        norm = equilibrium_norm(kind, gradient_scale=SCALE, **options)
-        rows = walk(kind, RATE, 5e-4, momentum, start=0.5 * norm).mean(2)[50:150]
-        square, g_square, step_square, product = rows.mean(0)
-        found = corrected_equilibrium(
-            kind,
-            autocorrelation=momentum * product / g_square,
-            drift=(rows[-1, 0] - rows[0, 0]) / (99 * square),
-            **options,
-        )
-        measured = RATE * math.sqrt(g_square / square)
-        assert measured > 1.1 * equilibrium(kind, **options).relative_update
-        assert measured == pytest.approx(float(found.relative_update), rel=0.02)
-        turned = math.sqrt(step_square / square)
-        assert turned == pytest.approx(float(found.rotation), rel=0.02)
-
-
 def test_schedules_and_layers_as_arrays_under_jit():
     rates = jnp.array([0.1, 0.4])
     found = jax.jit(
@@ -176,14 +106,6 @@ def test_schedules_and_layers_as_arrays_under_jit():
     expected = np.sqrt(np.array([1e-4, 1e-4 / 1.5]))
     np.testing.assert_allclose(layers.relative_update[:2], expected, rtol=1e-6)
     assert np.isnan(layers.relative_update[2])
-
-
-def test_without_momentum_correlations_have_no_effect():
-    options = {"learning_rate": 0.1, "weight_decay": 0.5}
-    found = corrected_equilibrium("sgd", autocorrelation=0.7, **options)
-    expected = equilibrium("sgd", **options)
-    assert float(found.relative_update) == pytest.approx(expected.relative_update)
-    assert float(found.rotation) == pytest.approx(expected.rotation)
 
 
 OPTIONS = {"learning_rate": 0.1, "weight_decay": 1e-3}
@@ -215,3 +137,24 @@ OPTIONS = {"learning_rate": 0.1, "weight_decay": 1e-3}
 def test_bad_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("kind", "momentum"), [("sgd", 0.0), ("heavy_ball", 0.6), ("sgdw", 0.6)]
+)
+def test_second_moments_settle_at_the_exact_value(kind, momentum):
+    """Of w and v under gradients of length 1 that are orthogonal to both, at ηλ = 0.3."""
+    eta, decay = 0.5, 0.6
+    coupled = kind != "sgdw"
+    move = np.array([[1, -eta], [0, 1]])  # (w, v) after the step, of w and the new v
+    if not coupled:
+        move[0, 0] -= eta * decay
+    gather = np.array([[1, 0], [decay * coupled, momentum]])
+    moments = np.eye(2)
+    for _ in range(400):
+        moments = gather @ moments @ gather.T + np.diag([0, 1])
+        moments = move @ moments @ move.T
+    found = equilibrium(
+        kind, learning_rate=eta, weight_decay=decay, momentum=momentum
+    ).relative_update
+    assert found == pytest.approx(eta / math.sqrt(moments[0, 0]), rel=1e-6)

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from scipy import stats
 
 from optix_tricks.dynamics import layer_profile
+from optix_tricks.dynamics.diagnosis._layer_profile import _by_depth
 from optix_tricks.initializers import variance_by_depth
 
 KEY = jax.random.key(0)
@@ -159,6 +161,31 @@ def test_of_a_convolution_a_unit_is_a_channel():
     found = layer_profile(model, x, loss=lambda y: jnp.sum(y**2))
     np.testing.assert_allclose(found.dead, [1 / 8])
     np.testing.assert_allclose(found.never_positive, [1 / 8])
+
+
+def test_the_trend_by_depth_is_that_of_scipy_and_holds_by_two_errors():
+    y = np.random.default_rng(0).normal(size=9) + np.arange(9)
+    for count in (3, 9):
+        line = stats.linregress(np.arange(count), y[:count])
+        slope, error, _ = _by_depth(np.exp(y[:count]), 2.0)
+        assert (slope, error) == pytest.approx((line.slope, line.stderr))
+    low, high = (8 * (slope + k * error) for k in (-2, 2))
+    for factor, verdict in (
+        (np.exp(low) * 0.999, "vanishing"),
+        (np.exp(low) * 1.001, "undecided"),
+        (np.exp(high) * 0.999, "undecided"),
+        (np.exp(high) * 1.001, "steady"),
+    ):
+        assert _by_depth(np.exp(y), factor)[2] == verdict
+        mirrored = {"vanishing": "exploding"}.get(verdict, verdict)
+        assert _by_depth(np.exp(-y), factor)[2] == mirrored
+    for norms in ([1.0, 4.0, 16.0], [16.0, 4.0, 1.0]):  # by no more than the factor
+        assert _by_depth(np.array(norms), 16.0)[2] == "steady"
+    assert _by_depth(np.array([1.0, 2.0]), 16.0)[2] == "undecided"
+
+
+def test_a_factor_near_one_is_taken():
+    assert profile(net(nnx.initializers.he_normal(), depth=1), factor=1.5).paths
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from optix_tricks._paths import path_name
 from optix_tricks.dynamics import observe_weight_norms, scale_invariance
+from optix_tricks.dynamics.norms._scale_invariance import _moved
 
 
 def convolve(x, kernel):
@@ -133,3 +134,52 @@ def test_bad_arguments_raise():
         scale_invariance(jnp.sum, jnp.ones(2), tolerance=0.0)
     with pytest.raises(ValueError, match="must be real floating-point"):
         scale_invariance(jnp.sum, jnp.ones(2, int))
+
+
+@pytest.mark.parametrize(
+    ("size", "invariant", "undecided"),
+    [
+        (0.97e-3, True, False),
+        (1.03e-3, False, True),
+        (9.7e-3, False, True),
+        (10.3e-3, False, False),
+    ],
+)
+def test_the_verdict_is_open_between_the_tolerance_and_ten_times_it(
+    size, invariant, undecided
+):
+    """A loss of the direction, at right angles, and a little log |w|; 0 at w."""
+    slope = size / np.log(3)  # the larger of the two changes, in units of |g||w|
+
+    def loss(w):
+        return w[1] / jnp.linalg.norm(w) + slope * jnp.log(jnp.linalg.norm(w))
+
+    found = scale_invariance(loss, jnp.array([1.0, 0.0]))
+    assert (bool(found.invariant), bool(found.undecided)) == (invariant, undecided)
+    assert float(found.loss_change) == pytest.approx(size, rel=1e-3)
+    assert float(found.weight_cosine) == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize(("roundings", "undecided"), [(9.85, True), (10.15, False)])
+def test_a_level_point_counts_where_the_loss_moves_by_ten_times_its_roundings(
+    roundings, undecided
+):
+    """No gradient at |w| = 1, and 64 k at three times the length."""
+    k = roundings * 30 * np.finfo(np.float32).eps / 64
+
+    def loss(w):
+        return 1 + k * (jnp.sum(w * w) - 1) ** 2
+
+    found = scale_invariance(loss, jnp.array([0.6, 0.8]))
+    assert not found.invariant
+    assert bool(found.undecided) == undecided
+
+
+@pytest.mark.parametrize(("level", "spread"), [(0.5, 0.05), (-4.0, 0.4), (0.0, 0.1)])
+def test_a_random_point_is_a_tenth_away(level, spread):
+    x = jnp.full(20_000, level, jnp.bfloat16 if level else jnp.float32)
+    moved = _moved(x, jax.random.key(0))
+    assert moved.dtype == x.dtype
+    away = np.asarray(moved, np.float64) - level
+    assert np.std(away) == pytest.approx(spread, rel=0.03)
+    assert np.mean(away) == pytest.approx(0, abs=4 * spread / np.sqrt(20_000))

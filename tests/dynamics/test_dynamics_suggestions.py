@@ -12,6 +12,12 @@ from optix_tricks.dynamics import (
     learning_rate_range_test,
     suggest_learning_rates,
 )
+from optix_tricks.dynamics.rates._suggestions import (
+    SIGNIFICANT,
+    _steepest,
+    _undecided,
+    _valley,
+)
 
 RATES = np.geomspace(1e-6, 10, 141)
 LOG = np.log10(RATES)
@@ -195,3 +201,72 @@ def test_a_network_on_digits_trains_nearly_best_at_the_steepest_rate():
     steepest, tenth, valley = results[11:]
     assert steepest < best + 0.05
     assert max(tenth, valley) < 0.5 < results[0]
+
+
+def test_two_seeds_have_an_error_and_the_commonest_reason_is_told():
+    two = of(planted(-3.0, -1.0), planted(-2.5, -1.0)).steepest
+    assert two.standard_error == pytest.approx(np.sqrt(np.pi / 2) * 0.25, rel=1e-5)
+    falls, early = planted(-2.0, 3.0), np.full(len(RATES), np.nan)
+    for curves, reason in (
+        ((falls, early, early), "within the first steps"),
+        ((early, falls, falls), "never rose again"),
+    ):
+        assert reason in of(*curves).valley.reason
+
+
+@pytest.mark.parametrize(
+    ("curve", "place"),
+    [
+        ([3, 2, 9, 9], 0),  # two losses: before the first
+        ([9, 8, 7, 6, 5, 4, 9], 2),  # six: the second and one more, counted from 0
+        ([5, 6, 4, 3, 2, 1, 9], 1),  # five, of which the first may be left out
+    ],
+)
+def test_the_valley_of_a_few_losses(curve, place):
+    rates = np.arange(len(curve)) / 10
+    assert _valley(rates, np.array(curve, float)) == rates[place]
+
+
+def test_the_steepest_rate_may_be_next_to_the_minimum():
+    curve = np.array([2, 2, 2, 2, 0, 0.1, 5.0])
+    assert _steepest(np.arange(7.0), curve) == 3
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 1e-9])
+@pytest.mark.parametrize(("share", "decided"), [(0.98, False), (1.02, True)])
+def test_a_fall_and_a_rise_count_above_the_noise_of_a_smoothed_loss(
+    smoothing, share, decided
+):
+    """Raw losses lie 0.2 off, a deviation of 0.2 x 1.4826 where they are normal.
+
+    A Gaussian of 0.1 decades over rates 0.05 apart averages 2 √π 0.1 / 0.05 = 7.09.
+    """
+    log_rates = 0.05 * np.arange(20)
+    off = 0.2 * (-1.0) ** np.arange(20)
+    averaged = 7.0898 if smoothing == 0.1 else 1
+    least = SIGNIFICANT * 0.2 * 1.4826 / np.sqrt(averaged)
+    deep = np.full(20, 9.0)
+    deep[10] = 9 - share * least  # falls by as much
+    deep[11:] = 99.0
+    low = np.full(20, 9.0)
+    low[10:] = 0.0
+    low[12] = share * least  # rises by as much
+    for curve, reason in ((deep, "never fell: raise max_rate"), (low, "never rose")):
+        found = _undecided(log_rates, curve + off, curve, smoothing)
+        assert (found == "") == decided
+        assert decided or reason in found
+    # A run that diverged need not have risen, and fell where it did in its last steps.
+    ended = np.r_[low[:11], np.full(9, np.nan)]
+    assert _undecided(log_rates, ended + off, ended, smoothing) == ""
+    shallow = np.where(np.isnan(ended), ended, deep - 1e-9)
+    found = _undecided(log_rates, shallow + off, shallow, smoothing)
+    assert (found == "") == decided
+    assert decided or "lower min_rate" in found
+
+
+def test_six_finite_losses_are_enough_and_five_are_not():
+    curve = np.r_[9.0, 8, 7, 6, 5, 4, np.full(4, np.nan)]
+    rates = 0.05 * np.arange(10)
+    assert _undecided(rates, curve, curve, 0.1) == ""
+    curve[5] = np.nan
+    assert "within the first steps" in _undecided(rates, curve, curve, 0.1)

@@ -13,7 +13,6 @@ from optix_tricks.dynamics import (
     WeightNormRecord,
     WeightNorms,
     compare_equilibrium,
-    gradient_autocorrelation,
     observe_weight_norms,
     weight_norm_record,
 )
@@ -115,28 +114,3 @@ def test_what_cannot_be_compared_raises(record):
     sample = WeightNorms(*({"a": np.ones(())} for _ in WeightNorms._fields))
     with pytest.raises(ValueError, match="steps must be 2 numbers, one a sample"):
         weight_norm_record([sample] * 2, steps=[1], learning_rate=1.0, weight_decay=0.1)
-
-
-def test_lags_of_a_moving_average_are_found_within_their_errors():
-    new = np.random.default_rng(1).standard_normal((2001, 50)).astype(np.float32)
-    g = new[1:] + 0.5 * new[:-1]
-    found = gradient_autocorrelation(jnp.asarray(g), max_lag=3)
-    expected = np.array([1, 0.4, 0, 0])
-    error = np.asarray(found.standard_error)
-    assert np.all(np.abs(found.value - expected) <= 4 * error + 1e-6)
-    # Bartlett's formula, for a moving average of 2,000 x 50 numbers; from ten blocks an
-    # error is known to a quarter.
-    bartlett = np.sqrt([1 - 3 * 0.4**2 + 4 * 0.4**4, 1.32, 1.32]) / np.sqrt(2000 * 50)
-    assert np.all((error[1:] > 0.5 * bartlett) & (error[1:] < 2 * bartlett))
-    by_loops = np.mean([g[t] @ g[t - 2] for t in range(2, 2000)])
-    ends = np.sum(g * g, 1)
-    both = (np.mean(ends[2:]) + np.mean(ends[:-2])) / 2
-    assert float(found.value[2]) == pytest.approx(by_loops / both, rel=1e-3, abs=1e-6)
-
-
-def test_sequences_that_are_too_short_raise():
-    with pytest.raises(ValueError, match=r"more than max_lag=5 steps, got \[5, 2\]"):
-        gradient_autocorrelation(jnp.ones((5, 2)), max_lag=5)
-    assert np.isnan(
-        gradient_autocorrelation(jnp.ones((9, 2)), max_lag=0).standard_error[0]
-    )

@@ -16,10 +16,11 @@ from optix_tricks.recipes import (
     cifar10_resnet9,
     cifar10_resnet18,
     cifar100_resnet18,
+    digits,
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
-from optix_tricks.recipes._classification import make_small_image_job
+from optix_tricks.recipes._classification import crop_flip_cutout, make_small_image_job
 from optix_tricks.schedules import cifar_step_schedule
 from optix_tricks.training import ResNet9, RunDirectory, count_parameters, generate, train
 
@@ -77,6 +78,48 @@ def test_cifar10_falls_along_a_half_cosine():
     want = [0, 0.05, 0.1, 0.05 * (1 + np.cos(np.pi / 4)), 0.05, 0]
     steps = [0, 250, 500, 500 + 9500 // 4, 500 + 9500 // 2, 10_000]
     np.testing.assert_allclose(rates(tx, steps), want, rtol=1e-4, atol=1e-7)
+
+
+def test_resnet9_rises_and_falls_in_lines():
+    config = cifar10_resnet9.Config(learning_rate=0.4, warmup_fraction=0.25)
+    tx = cifar10_resnet9.make_optimizer(config, 80)
+    want = [0, 0.2, 0.4, 0.2, 0]
+    np.testing.assert_allclose(rates(tx, [0, 10, 20, 50, 80]), want, 1e-5, 1e-8)
+
+
+def test_a_run_that_is_all_warm_up_falls_in_one_step():
+    """A schedule needs a step of its own, and no more."""
+    for recipe in (cifar10_resnet9, cifar10_resnet18, digits, imagenet_resnet50):
+        config = recipe.Config()
+        whole = {"warmup_epochs": float(config.epochs), "warmup_fraction": 1.0}
+        known = {field.name for field in dataclasses.fields(config)}
+        changes = {name: x for name, x in whole.items() if name in known}
+        tx = recipe.make_optimizer(dataclasses.replace(config, **changes), 20)
+        start, peak, end = rates(tx, [0, 20, 21])
+        assert start < 0.1 * peak, recipe.__name__
+        assert end < 1e-6 * peak, recipe.__name__
+
+
+def test_drops_of_a_run_of_a_few_steps_follow_each_other():
+    """Each falls on a step of its own, however short the run is."""
+    config = cifar100_resnet18.Config(warmup_epochs=0.0, schedule="200")
+    found = rates(cifar100_resnet18.make_optimizer(config, 2), range(5))
+    np.testing.assert_allclose(found, 0.1 / 5.0 ** np.array([0, 1, 2, 3, 3]), 1e-5)
+
+
+def test_what_is_cut_out_is_the_mean_grey_of_the_training_images(images):
+    levels = np.broadcast_to(np.array([50, 102, 154], np.uint8), (4, 8, 8, 3))
+    config = cifar10_resnet9.Config(cutout=20, padding=1)
+    augment = crop_flip_cutout(config, images._replace(train_images=levels))
+    black = jnp.zeros((3, 8, 8, 3), jnp.uint8)
+    shown = np.asarray(augment(jax.random.key(0), black))
+    assert set(np.unique(shown)) <= {0, 102}
+    assert (shown == 102).mean() > 0.5
+
+
+def test_a_warm_up_may_be_as_long_as_the_run(images):
+    config = cifar100_resnet18.Config(width=2, epochs=2, warmup_epochs=2.0)
+    jax.eval_shape(lambda: cifar100_resnet18.build(config, images).params)
 
 
 def test_imagenet_scales_its_rate_with_the_batch():
@@ -189,3 +232,21 @@ def test_bad_numbers_name_their_field(changes, message, images):
     numbers = {"width": 2, "epochs": 2, "warmup_epochs": 0.0} | changes
     with pytest.raises(ValueError, match=message):
         cifar100_resnet18.build(cifar100_resnet18.Config(**numbers), images)
+
+
+def test_the_digits_recipe_builds_the_chain_it_states():
+    tx = digits.make_optimizer(digits.Config(), steps=100)
+    params = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
+    zero = jax.tree.map(np.zeros_like, params)
+    state = tx.init(params)
+    rates = []
+    for _ in range(101):
+        updates, state = tx.update(zero, state, params)
+        rates.append(float(state[1][1].hyperparams["learning_rate"]))
+    # Rises to 0.3 over 20 steps, falls to zero over 80; decay acts on the kernel alone.
+    np.testing.assert_allclose(
+        np.array(rates)[[0, 10, 20, 60, 100]], [0, 0.15, 0.3, 0.15, 0]
+    )
+    assert (np.asarray(updates["bias"]) == 0).all()
+    _, state = tx.update(zero, tx.init(params), params)
+    np.testing.assert_allclose(state[1][0].trace["kernel"], 5e-4, rtol=1e-6)

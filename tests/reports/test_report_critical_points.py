@@ -51,3 +51,29 @@ def test_a_single_degree_a_constant_and_nan_are_drawn_and_saved_as_a_png():
 def test_too_few_or_too_many_directions_raise(count):
     with pytest.raises(ValueError, match=f"1 to 4 directions, got {count}"):
         plot_taylor_model({str(i): model() for i in range(count)})
+
+
+def test_the_axes_span_the_loss_and_the_steps():
+    shown = model(loss=lambda w: 2 + 3 * w[0])
+    (ax,) = plot_taylor_model({"slope": shown}).axes
+    ts = np.sort(shown.ts)
+    assert ax.get_xlim() == (ts[0], ts[-1])
+    low, high = float(np.min(shown.loss)), float(np.max(shown.loss))
+    bottom, top = ax.get_ylim()
+    assert low - bottom == pytest.approx(0.3 * (high - low), rel=1e-4)
+    assert top - high == pytest.approx(0.3 * (high - low), rel=1e-4)
+    assert ax.get_ylabel() == "loss"
+    for level in (2.0, 0.0):  # a constant has room too
+        (flat,) = plot_taylor_model(
+            {"": model(loss=lambda w, c=level: 0 * w[0] + c)}
+        ).axes
+        bottom, top = flat.get_ylim()
+        assert bottom < level < top
+    [point] = [line for line in ax.lines if not line.get_gid()]
+    assert (*point.get_xdata(), *point.get_ydata()) == (0, 2)
+    assert not plot_taylor_model({"": model(order=1)}).axes[0].patches
+
+
+def test_four_directions_are_drawn_beside_each_other():
+    given = dict.fromkeys("abcd", model())
+    assert len(plot_taylor_model(given).axes) == 4

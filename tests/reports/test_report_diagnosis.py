@@ -95,3 +95,68 @@ def test_a_confusion_matrix_shows_shares_of_its_rows():
     np.testing.assert_allclose(alphas, [0.75, 0.25, 0, 0, 0, 1, 0, 0, 0])
     right, wrong = ax.patches[0].get_facecolor()[:3], ax.patches[1].get_facecolor()[:3]
     assert right != wrong
+
+
+def test_the_second_half_is_shaded_and_rows_count_from_one():
+    loss = np.exp(-np.arange(50.0) / 50)
+    given = History(loss)
+    (ax,) = plot_diagnosis(given, diagnose(given)).axes
+    assert ax.lines[0].get_xdata().tolist() == list(range(1, 51))
+    (strip,) = ax.patches
+    assert (strip.get_x(), strip.get_x() + strip.get_width()) == (26, 50)
+    medians = next(line for line in ax.lines if line.get_gid() == "medians")
+    blocks = np.array_split(np.arange(25, 50), 12)
+    np.testing.assert_allclose(medians.get_xdata(), [b.mean() + 1 for b in blocks])
+    np.testing.assert_allclose(medians.get_ydata(), [np.median(loss[b]) for b in blocks])
+
+
+@pytest.mark.parametrize(
+    ("last", "scale"), [(0.21, "linear"), (0.19, "log"), (-1.0, "linear")]
+)
+def test_a_loss_that_spans_a_factor_of_five_is_drawn_in_decades(last, scale):
+    given = History(np.linspace(1, last, 60))
+    assert plot_diagnosis(given, diagnose(given)).axes[0].get_yscale() == scale
+
+
+def test_gradients_of_layers_have_room_and_cosines_their_whole_range():
+    layers = {"a": np.full(200, 1e-3), "b": np.full(200, 10.0)}
+    given = history(layer_gradient_norm=layers)
+    low, high = plot_diagnosis(given, diagnose(given)).axes[2].get_ylim()
+    assert low < 1e-3 / 3 < 30 < high
+    given = history(gradient_cosine=np.zeros(200))
+    cosines = plot_diagnosis(given, diagnose(given)).axes[2]
+    low, high = cosines.get_ylim()
+    assert -1.2 < low < -1 < 1 < high < 1.2
+    rule = cosines.lines[1]
+    assert set(rule.get_ydata()) == {0}
+    shares = {"a": np.full(200, 0.1)}
+    given = history(dead_fraction=shares)
+    silent = plot_diagnosis(given, diagnose(given)).axes[-1]
+    assert silent.get_ylim() == (0, 100)
+    assert silent.patches[0].get_x() + silent.patches[0].get_width() / 2 == 1
+
+
+def test_the_second_half_of_layers_is_what_is_drawn():
+    late = {"a": np.where(STEP > 100, 2.0, 1.0)}
+    given = history(layer_gradient_norm=late)
+    assert plot_diagnosis(given, diagnose(given)).axes[2].lines[0].get_ydata() == [2]
+    odd = {"a": np.array([1.0, 5.0, 3.0])}
+    given = History(np.ones(3), layer_gradient_norm=odd)
+    assert plot_diagnosis(given, diagnose(given)).axes[1].lines[0].get_ydata() == [4]
+
+
+def test_cells_of_a_table_lie_round_their_numbers():
+    counts = np.array([[1, 1], [2, 3], [0, 4]])
+    ax = plot_confusion(counts, ("a", "b", "c"), ("a", "b")).axes[0]
+    corners = [patch.get_xy() for patch in ax.patches]
+    assert corners == [(x - 0.5, y - 0.5) for y in range(3) for x in range(2)]
+    assert {patch.get_width() for patch in ax.patches} == {1}
+    assert {patch.get_height() for patch in ax.patches} == {1}
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 1.5), (2.5, -0.5))
+    places = [(*text.get_position(), text.get_text()) for text in ax.texts]
+    assert places == [
+        *((0, 0, "50"), (1, 0, "50"), (0, 1, "40"), (1, 1, "60"), (1, 2, "100")),
+    ]
+    inks = [text.get_color() for text in ax.texts]  # on what is nearly full another
+    assert len({*inks[:4]}) == 1
+    assert inks[4] != inks[0]

@@ -7,15 +7,18 @@ import pytest
 from PIL import Image
 
 from optix_tricks.initializers import InitializerComparison
+from optix_tricks.reports import _initializers as initializers
 from optix_tricks.reports import plot_initializers
+from optix_tricks.reports._looks import new_figure
+from optix_tricks.reports._style import LIGHT
 
 
-def comparison(nonlinearities=2, initializers=3, depth=7):
+def comparison(nonlinearities=2, names=3, depth=7):
     rng = np.random.default_rng(0)
-    shape = (nonlinearities, initializers, depth)
+    shape = (nonlinearities, names, depth)
     return InitializerComparison(
         tuple(f"phi {i}" for i in range(nonlinearities)),
-        tuple(f"init {i}" for i in range(initializers)),
+        tuple(f"init {i}" for i in range(names)),
         rng.uniform(1e-3, 2, shape).astype(np.float32),
         rng.uniform(1e-3, 2, shape).astype(np.float32),
     )
@@ -54,4 +57,20 @@ def test_variances_of_zero_are_gaps_and_it_is_saved_as_a_png():
 
 def test_too_many_initialisers_raise():
     with pytest.raises(ValueError, match="at most 4 initialisers, got 5"):
-        plot_initializers(comparison(initializers=5))
+        plot_initializers(comparison(names=5))
+
+
+def test_both_rows_have_room_and_a_line_at_one():
+    figure = plot_initializers(comparison(nonlinearities=3))
+    room = new_figure(LIGHT, initializers._PANEL, rows=2, columns=3).get_size_inches()
+    np.testing.assert_array_equal(figure.get_size_inches(), room)
+    for ax in figure.axes:
+        [rule] = [line for line in ax.lines if not line.get_gid()]
+        assert set(rule.get_ydata()) == {1}
+        assert ax.get_ylim() == (initializers._LOWEST, initializers._HIGHEST)
+    labels = [ax.get_ylabel() for ax in figure.axes]
+    assert labels[::3] == ["variance of the activations", "variance of the gradients"]
+
+
+def test_four_initialisers_are_drawn():
+    assert len(plot_initializers(comparison(names=4)).axes[0].lines) == 5

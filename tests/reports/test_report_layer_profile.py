@@ -52,3 +52,14 @@ def test_zeros_are_gaps_and_it_is_saved_as_a_png():
 def test_too_few_or_too_many_models_raise(count):
     with pytest.raises(ValueError, match=f"1 to 4 models, got {count}"):
         plot_layer_profile({str(i): profile() for i in range(count)})
+
+
+def test_four_models_are_drawn_and_shares_are_percents():
+    figure = plot_layer_profile({name: profile() for name in "abcd"})
+    *logs, dead = figure.axes
+    assert len(dead.lines) == 4
+    assert dead.yaxis.get_major_formatter()(0.5) == "50%"
+    low, high = dead.get_ylim()
+    assert -0.1 < low < 0 < 1 < high < 1.1
+    for ax in logs:
+        assert ax.yaxis.get_major_locator().__class__.__name__ == "LogLocator"

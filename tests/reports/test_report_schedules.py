@@ -74,3 +74,11 @@ def test_bad_arguments_raise():
     five = {str(i): lambda step: 1.0 for i in range(5)}
     with pytest.raises(ValueError, match="one to 4 schedules, got 5 in 'rate'"):
         plot_schedule({"rate": five}, 10)
+
+
+def test_four_schedules_share_a_panel_and_few_steps_are_marked():
+    four = {str(i): lambda step: 1.0 for i in range(4)}
+    for steps, marker in ((40, "o"), (41, "None")):
+        (ax,) = plot_schedule({"rate": four}, steps).axes
+        assert {line.get_marker() for line in ax.lines} == {marker}
+        assert len(ax.lines) == 4

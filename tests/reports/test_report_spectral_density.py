@@ -44,3 +44,30 @@ def test_it_is_saved_as_a_png_with_a_band_that_reaches_below_zero():
     plot_spectral_density(given).savefig(file, dpi=40)
     with Image.open(file) as image:
         assert image.format == "PNG"
+
+
+def test_the_axis_reaches_below_the_lightest_end_and_above_the_top():
+    given = spectrum()
+    bottom, top = plot_spectral_density(given).axes[0].get_ylim()
+    # A Gaussian of the lighter outermost weight, 0.01, whose width is 0.1.
+    assert bottom == pytest.approx(0.01 / (0.1 * np.sqrt(2 * np.pi)) / 10)
+    assert top == pytest.approx(3 * given.density.max())
+    light = np.where(given.weights < 0.5, 1e-15, given.weights)
+    bottom, top = plot_spectral_density(given._replace(weights=light)).axes[0].get_ylim()
+    assert bottom == pytest.approx(1e-10 * given.density.max())
+
+
+def test_the_band_is_of_two_standard_errors_above_the_floor():
+    given = spectrum()._replace(standard_error=np.full(200, 0.05))
+    (ax,) = plot_spectral_density(given).axes
+    rule, *_ = ax.lines
+    assert set(rule.get_xdata()) == {0}
+    outline = ax.collections[0].get_paths()[0].vertices
+    bottom = ax.get_ylim()[0]
+    for i in (5, 34, 163):
+        edges = outline[np.isclose(outline[:, 0], given.grid[i]), 1]
+        low, high = given.density[i] - 0.1, given.density[i] + 0.1
+        np.testing.assert_allclose([edges.min(), edges.max()], [max(low, bottom), high])
+    ends = next(line for line in ax.lines if line.get_gid() == "ends")
+    assert len(set(ends.get_ydata())) == 1
+    assert ends.get_ydata()[0] < 0.1  # of the panel's height

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from optix_tricks.reports import plot_rate_sweep
+from optix_tricks.reports._rate_sweep import _errors
 
 RATES = [0.1, 0.2, 0.4]
 TABLE = [[0.5, 0.6], [0.8, np.nan], [0.6, 0.7]]
@@ -47,3 +48,30 @@ def test_bad_arguments_raise():
         plot_rate_sweep(RATES, {"a": [[0.1], [0.2]]})
     with pytest.raises(ValueError, match="at most 4 networks, got 5"):
         plot_rate_sweep(RATES, {name: TABLE for name in "abcde"})
+
+
+def test_a_smooth_line_is_a_gaussian_mean_over_decades():
+    table = np.array([[0.5, 0.6], [0.8, np.nan], [0.6, 0.7]])
+    (ax,) = plot_rate_sweep(RATES, {"a": table}, smooth=True).axes
+    line = next(line for line in ax.lines if line.get_label() == "a")
+    at, values = np.repeat(np.log10(RATES), 2), table.ravel()
+    kept = np.isfinite(values)
+    for x, y in zip(*(data[::25] for data in line.get_data()), strict=True):
+        apart = (np.log10(x) - at[kept]) / 0.3
+        weights = np.exp(-0.5 * apart * apart)
+        assert y == pytest.approx(100 * np.average(values[kept], weights=weights))
+    assert [line.get_xdata()[0], line.get_xdata()[-1]] == pytest.approx([0.1, 0.4])
+    left, right = ax.get_xlim()
+    assert (left, right) == pytest.approx((0.1 / 10**0.1, 0.4 * 10**0.1))
+
+
+def test_errors_are_of_the_mean_of_the_trainings_left():
+    table = np.array([[0.1, 0.2, 0.6, np.nan], [0.5, np.nan, np.nan, np.nan]])
+    want = np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(_errors(table), [want, 0])
+
+
+def test_four_networks_have_a_colour_each():
+    (ax,) = plot_rate_sweep(RATES, {name: TABLE for name in "abcd"}).axes
+    lines = [line for line in ax.lines if line.get_label() in set("abcd")]
+    assert len({line.get_color() for line in lines}) == 4

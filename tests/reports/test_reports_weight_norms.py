@@ -7,7 +7,11 @@ import pytest
 from PIL import Image
 
 from optix_tricks.dynamics import WeightNormRecord
+from optix_tricks.reports import _weight_norms as weight_norms
 from optix_tricks.reports import plot_weight_norms
+from optix_tricks.reports._curves import smoothing_window
+from optix_tricks.reports._looks import new_figure
+from optix_tricks.reports._style import LIGHT
 
 
 def record(samples=120, layers=3, weight_decay=5e-4, momentum=0.9):
@@ -77,3 +81,44 @@ def test_what_cannot_be_drawn_raises():
         plot_weight_norms(record(layers=0))
     with pytest.raises(ValueError, match=r"kind must be one of .* got 'rms'"):
         plot_weight_norms(record(samples=2), kind="rms")
+
+
+def test_dots_are_thinned_and_axes_begin_where_it_matters():
+    given = record(samples=901, layers=2)
+    given.shrink[::2] = 1e-9  # an odd spike leaves the axis
+    figure = plot_weight_norms(given)
+    shrink, _growth, both, _, relative, *_ = figure.axes
+    dots = next(line for line in relative.lines if line.get_gid() == "conv0/kernel")
+    np.testing.assert_array_equal(dots.get_xdata(), given.step[::3])  # of 400 at most
+    usual = given.shrink / given.square_norm[:1]
+    bottom = np.median(usual[usual > 0]) / 100
+    for ax in (shrink, both):
+        assert ax.get_ylim()[0] == pytest.approx(max(bottom, ax.dataLim.y0), rel=0.9)
+    few = plot_weight_norms(record(samples=400)).axes[4].lines[0]
+    assert len(few.get_xdata()) == 400
+
+
+def test_means_leave_out_what_is_not_finite_and_start_is_one():
+    given = record(samples=200, layers=1)
+    given.trace_cosine[100] = np.nan
+    given.square_norm[0] = 0.0  # no start to speak of: nothing is drawn of it
+    *_, cosine, _, _ = figure = plot_weight_norms(given).axes
+    drawn = lines(cosine)["conv0/kernel mean"]
+    width = smoothing_window(200)
+    window = slice(101 - width // 2, 102 + width // 2)
+    assert drawn[101] == pytest.approx(np.nanmean(given.trace_cosine[window]))
+    assert np.isnan(drawn[100])
+    assert np.isnan(lines(figure[3])["conv0/kernel"]).all()
+    assert set(cosine.lines[0].get_ydata()) == {0}
+
+
+def test_many_layers_are_named_in_two_columns():
+    for layers, columns in ((12, 1), (13, 2), (26, 3)):
+        names = plot_weight_norms(record(samples=2, layers=layers)).axes[-1]
+        assert names.get_legend()._ncols == columns
+
+
+def test_eight_panels_have_room():
+    size = plot_weight_norms(record(samples=2)).get_size_inches()
+    room = new_figure(LIGHT, weight_norms._PANEL, rows=4, columns=2).get_size_inches()
+    np.testing.assert_array_equal(size, room)

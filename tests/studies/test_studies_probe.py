@@ -1,8 +1,6 @@
 """A probe retraces the run, and what it measures is what is known of small problems."""
 
-import dataclasses
 import json
-from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -18,29 +16,11 @@ from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training import (
     CheckpointError,
-    Job,
     RunDirectory,
     RunError,
     load_dataset,
-    train,
 )
-
-H = np.linspace(0.5, 4.0, 12, dtype=np.float32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    dataset: str
-    data_dir: str | None = None
-    batch_size: int = 16
-    epochs: int = 3
-    compute_dtype: str = "float32"
-
-
-def quadratic(params, batch_stats, images, *, train, key=None):
-    """A loss whose gradient is H (w - x); its outputs are sqrt(H) (w - x)."""
-    x = images.reshape(len(images), -1) / 255
-    return jnp.sqrt(H)[None] * (params["kernel"].reshape(1, -1) - x), batch_stats
+from tests.studies.quadratics import H, quadratic
 
 
 def two_layers(params, batch_stats, images, *, train, key=None):
@@ -48,54 +28,6 @@ def two_layers(params, batch_stats, images, *, train, key=None):
     x = images.reshape(len(images), -1) / 255
     hidden = jax.nn.relu(x @ params["b"] + params["bias"][None])
     return hidden @ params["a"], batch_stats
-
-
-def half_square(logits, labels):
-    return jnp.sum(logits**2, axis=-1) / 2
-
-
-def job(apply, params, config):
-    return Job(
-        apply=apply,
-        params=params,
-        batch_stats={},
-        loss=half_square,
-        tx=ot.sgd(0.01),
-        augment=None,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=0,
-        test_loss=half_square,
-    )
-
-
-@pytest.fixture
-def make_run(tmp_path, monkeypatch):
-    """Train a job on random images under a recipe of its own; return its directory."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (320, 2, 2, 3), np.uint8)
-    labels = (np.arange(320) % 4).astype(np.int32)
-    arrays = {"train_images": images, "train_labels": labels}
-    arrays |= {"test_images": images[:8], "test_labels": labels[:8]}
-    np.savez(tmp_path / "toy.npz", **arrays)
-
-    def make(apply, params, **settings):
-        config = Config(str(tmp_path / "toy.npz"), **settings)
-        # Training donates the parameters: each job gets its own.
-        recipe = ModuleType("toy")
-        recipe.Config = Config
-        recipe.build = lambda config, _: job(
-            apply, jax.tree.map(jnp.array, params), config
-        )
-        monkeypatch.setitem(recipes.RECIPES, "toy", recipe)
-        path = tmp_path / "run"
-        settings = dataclasses.asdict(config)
-        with RunDirectory.start(path, recipe="toy", config=settings) as run:
-            dataset = load_dataset(config.dataset)
-            train(recipe.build(config, None), dataset, run)
-        return path, images.reshape(320, -1) / np.float32(255)
-
-    return make
 
 
 def logged(path, name="metrics.jsonl"):

@@ -76,6 +76,17 @@ def test_a_sweep_is_trainings_kept_line_by_line(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 6
     assert rows[-1]["test_accuracy"] is None
+    assert all(0 < row["seconds"] < 600 for row in rows)
+    told.clear()
+    sweep_learning_rates(  # one training that is missing, of its own line
+        build,
+        IMAGES,
+        rates=[0.03],
+        seeds=[7],
+        path=path,
+        on_epoch=lambda *progress: told.append(progress),
+    )
+    assert told == [(1, 2), (2, 2)]
 
 
 def test_names_share_a_file_and_what_is_there_is_not_trained_again(tmp_path):

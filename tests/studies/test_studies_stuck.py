@@ -7,7 +7,7 @@ import pytest
 from optix_tricks.reports import ReportError
 from optix_tricks.studies import diagnose_run
 from optix_tricks.training import RunDirectory
-from tests.training.test_runs import run_whole
+from tests.training.toy_runs import run_whole
 
 
 def test_a_real_run(tmp_path):

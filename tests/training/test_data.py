@@ -183,6 +183,12 @@ def test_images_labels_and_order_are_those_of_tfds(
             assert labels[i] == example["label"]
 
 
+def test_records_are_read_in_parts(toy, monkeypatch):
+    whole = load_tfds("toy", data_dir=toy, cache=False)
+    monkeypatch.setattr(data, "_CHUNK", 4)  # of ten, the last part shorter
+    assert_same(load_tfds("toy", data_dir=toy, cache=False), whole)
+
+
 def test_tensorflow_is_never_imported(official, monkeypatch):
     assert "tensorflow" not in sys.modules
     monkeypatch.setitem(sys.modules, "tensorflow", None)
@@ -346,7 +352,7 @@ def test_a_host_that_never_answers_is_given_up(tmp_path, monkeypatch):
     forever.set()
 
 
-@pytest.mark.parametrize(("status", "answers"), [(200, True), (405, True), (503, False)])
+@pytest.mark.parametrize(("status", "answers"), [(200, True), (499, True), (500, False)])
 def test_a_proxy_that_finds_no_host_is_no_answer(monkeypatch, status, answers):
     response = requests.Response()
     response.status_code = status

@@ -1,6 +1,7 @@
 """Epochs and evaluation over data on the device."""
 
 import functools
+import inspect
 
 import chex
 import jax
@@ -29,6 +30,7 @@ from optix_tricks.training import (
     make_train_step,
     total_steps,
 )
+from optix_tricks.training._epoch import run_steps
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,40 @@ def test_every_mode_is_step_after_step(setting, mode):
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
     chex.assert_trees_all_close(state.params, by_hand.params, rtol=1e-4, atol=1e-6)
     assert seen == ([3] if mode == "scan" else [0, 1, 2, 3])
+
+
+class Row:
+    """Metrics of a step that say when they are waited for."""
+
+    def __init__(self, number, seen):
+        self.number, self.seen = number, seen
+
+    def block_until_ready(self):
+        self.seen.append(("waited for", self.number))
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.number, dtype)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_at_most_two_steps_are_under_way(steps):
+    seen = []
+
+    def step(state, number):
+        seen.append(("begun", number))
+        return state + 1, Row(number, seen)
+
+    state, rows = inspect.unwrap(run_steps)(
+        step, 0, range(steps), on_step=lambda i: seen.append(("told", i))
+    )
+    assert state == steps
+    assert rows.tolist() == list(range(steps))
+    order = [("begun", 0)]
+    for i in range(steps):
+        order += [("begun", i + 1)] if i + 1 < steps else []
+        order += [("waited for", i), ("told", i)]
+    assert seen == order
 
 
 def test_unknown_mode_is_named(setting):

@@ -210,3 +210,102 @@ def test_stacked_random_streams_get_a_key_each():
     masks, _ = apply(params, stats, images, train=True, key=jax.random.key(0))
     assert masks.shape == (3, 4, 64)
     assert (masks[0] != masks[1]).any()
+
+
+class Torch:
+    """The same networks in PyTorch, from the same arrays, in evaluation."""
+
+    def __init__(self, params, stats):
+        self.torch = pytest.importorskip("torch")
+        self.params, self.stats = (
+            jax.tree.map(lambda x: self.torch.tensor(np.array(x)), tree)
+            for tree in (params, stats)
+        )
+
+    def conv_norm(self, x, *path, stride=1):
+        params, stats = self.params, self.stats
+        for name in path:
+            params, stats = params[name], stats[name]
+        f, kernel = self.torch.nn.functional, params["conv"]["kernel"]
+        y = f.conv2d(
+            x, kernel.permute(3, 2, 0, 1), stride=stride, padding=kernel.shape[0] // 2
+        )
+        scale, bias = params["norm"]["scale"], params["norm"]["bias"]
+        moments = stats["norm"]["mean"], stats["norm"]["var"]
+        return f.batch_norm(y, *moments, scale, bias, eps=1e-5)
+
+    def block(self, x, name, convs, strided, stride):
+        """Where the channels or the size change, the shortcut is a convolution too."""
+        y = x
+        for i in range(convs):
+            y = self.conv_norm(
+                y, name, f"conv{i + 1}", stride=stride if i == strided else 1
+            )
+            y = y.relu() if i < convs - 1 else y
+        if "shortcut" in self.params[name]:
+            x = self.conv_norm(x, name, "shortcut", stride=stride)
+        return (x + y).relu()
+
+    def resnet(self, x, stem, *shape):
+        x = self.conv_norm(x, "stem", stride=2 if stem == "imagenet" else 1).relu()
+        if stem == "imagenet":
+            x = self.torch.nn.functional.max_pool2d(x, 3, stride=2, padding=1)
+        x = self.block(x, "stage1_block1", *shape, 1)
+        x = self.block(x, "stage2_block1", *shape, 2)
+        x = self.block(x, "stage2_block2", *shape, 1)
+        head = self.params["head"]
+        return x.mean(dim=(2, 3)) @ head["kernel"] + head["bias"]
+
+    def resnet9(self, x):
+        pool = self.torch.nn.functional.max_pool2d
+        x = self.conv_norm(x, "prep").relu()
+        for layer, is_residual in (("layer1", True), ("layer2", False), ("layer3", True)):
+            x = pool(self.conv_norm(x, layer), 2).relu()
+            if is_residual:
+                y = self.conv_norm(x, f"{layer}_residual1").relu()
+                x = x + self.conv_norm(y, f"{layer}_residual2").relu()
+        return x.amax(dim=(2, 3)) @ self.params["head"]["kernel"] / 8
+
+
+@pytest.mark.parametrize("name", ["basic", "bottleneck", "nine"])
+def test_logits_are_those_of_pytorch(name):
+    stem = "imagenet" if name == "bottleneck" else "cifar"
+    if name == "nine":
+        model = resnet.ResNet9(3, width=2, rngs=nnx.Rngs(0))
+    else:
+        block = resnet.BasicBlock if name == "basic" else resnet.BottleneckBlock
+        options = TINY | {"stages": (1, 2), "stem": stem, "width": 2}
+        model = resnet.ResNet(**options, block=block, rngs=nnx.Rngs(0))
+    apply, params, stats = functional(model)
+    rng = np.random.default_rng(0)
+    params, stats = jax.tree.map(
+        lambda x: (
+            jnp.asarray(rng.uniform(0.2, 1, x.shape), jnp.float32)
+            if x.ndim == 1  # scales, biases, moments: none of them at its start
+            else x
+        ),
+        (params, stats),
+    )
+    images = rng.standard_normal((2, 16, 16, 3)).astype(np.float32)
+    logits, _ = apply(params, stats, jnp.asarray(images), train=False)
+    theirs = Torch(params, stats)
+    x = theirs.torch.tensor(images).permute(0, 3, 1, 2)
+    if name == "nine":
+        wanted = theirs.resnet9(x)
+    else:
+        wanted = theirs.resnet(x, stem, *((2, 0) if name == "basic" else (3, 1)))
+    np.testing.assert_allclose(logits, wanted.numpy(), rtol=1e-4, atol=1e-5)
+    assert np.abs(logits).max() > 0.01
+
+
+def test_running_means_move_by_a_tenth():
+    model = resnet.ResNet9(3, width=2, rngs=nnx.Rngs(0))
+    apply, params, stats = functional(model)
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32)
+    _, new = apply(params, stats, jnp.asarray(images), train=True)
+    kernel = params["prep"]["conv"]["kernel"]
+    layout = ("NHWC", "HWIO", "NHWC")
+    y = jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", None, None, layout)
+    np.testing.assert_allclose(
+        new["prep"]["norm"]["mean"], 0.1 * np.mean(y, (0, 1, 2)), rtol=1e-4, atol=1e-6
+    )

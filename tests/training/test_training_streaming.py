@@ -30,6 +30,9 @@ from optix_tricks.training import (
     make_train_step,
     stream_epoch,
 )
+from optix_tricks.training._streaming import (
+    Waiting,
+)
 
 SIZE, BATCH = 21, 4  # five batches an epoch, one image left over
 
@@ -232,6 +235,17 @@ def test_a_slow_step_does_not_wait(source, training):
         stream_epoch(slow_step, new_state(), stream, steps=5)
         assert stream.waiting.total > 0.4
         assert stream.waiting.share < 0.3
+
+
+def test_only_what_comes_after_the_first_batch_is_a_share(source):
+    with Stream(source, batch_size=BATCH, seed=3) as stream:
+        assert (stream.last_wait, stream.waiting) == (0, Waiting())
+        assert stream.waiting.share == 0
+        next(stream)
+        assert stream.waiting == Waiting(first=stream.last_wait)
+        assert stream.last_wait > 0
+        assert stream.number == 1
+    assert Waiting(first=9.0, rest=1.0, total=4.0).share == 0.25
 
 
 def test_the_rest_of_a_running_step_is_no_waiting(source):

@@ -23,7 +23,7 @@ def improving(s: Symptoms) -> float:
 
 def at_optimum(s: Symptoms) -> float:
     """Whether the loss has nowhere to go: low, all labels right, or a minimum."""
-    left = decades(max(s.level, 0.0) / s.first) if s.first > 0 else 0.0
+    left = decades(max(s.level, 0.0) / s.first) if s.first > 0 else math.nan
     if s.lowest_curvature > at.NEGATIVE:
         minimum = ramp(fell(s), at.FELL)
     else:

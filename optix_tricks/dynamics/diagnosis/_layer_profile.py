@@ -115,8 +115,7 @@ def _read(signal: LayerSignal) -> dict[str, Array]:
 
 def _rms(x: Array) -> Float[Array, ""]:
     """Root of the mean square, safe against under- and overflow of the squares."""
-    largest = jnp.max(jnp.abs(x))
-    scale = jnp.where(largest > 0, largest, 1.0)
+    scale = jnp.maximum(jnp.max(jnp.abs(x)), jnp.finfo(x.dtype).tiny)
     return scale * jnp.sqrt(jnp.mean((x / scale) ** 2))
 
 

@@ -1,7 +1,7 @@
 """Learning rates that the curve of a range test suggests, or why it suggests none."""
 
 import math
-from collections import Counter
+import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -141,7 +141,7 @@ def _undecided(
     averaged = max(1.0, 2 * math.sqrt(math.pi) * smoothing / spacing)  # losses
     least = SIGNIFICANT * noise / math.sqrt(averaged)
     lowest = int(np.argmin(curve))
-    if lowest == 0 or curve[: lowest + 1].max() - curve[lowest] <= least:
+    if curve[: lowest + 1].max() - curve[lowest] <= least:
         way_out = "lower min_rate" if diverged else "raise max_rate"
         return f"the loss never fell: {way_out}"
     if not diverged and curve[lowest:].max() - curve[lowest] <= least:
@@ -153,8 +153,8 @@ def _over_seeds(found: np.ndarray, reasons: list[str]) -> RateSuggestion:
     decided = found[np.isfinite(found)]
     n = len(decided)
     if 2 * n <= len(found):
-        most_common = Counter(filter(None, reasons)).most_common(1)[0][0]
-        return RateSuggestion(math.nan, math.nan, 10**found, most_common)
+        reason = statistics.mode(filter(None, reasons))
+        return RateSuggestion(math.nan, math.nan, 10**found, reason)
     error = math.nan
     if n > 1:
         error = math.sqrt(math.pi / 2) * float(np.std(decided, ddof=1)) / math.sqrt(n)

@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "batch": run_batch,
     "rates": run_rates,
 }
+DPI = 130
 RECORDS = ("sgd", "momentum", "constant")
 
 
@@ -76,9 +77,9 @@ def _draw(run: RunDirectory, part: str, found: dict[str, Any]) -> None:
             obeying = [x["layer"] for x in found[name]["layers"] if x["scale_invariant"]]
             record = only(load_record(run.path / f"{name}.npz"), obeying)
             figure = plot_weight_norms(record)
-            figure.savefig(figures / f"{name}.png", dpi=130)
+            figure.savefig(figures / f"{name}.png", dpi=DPI)
     if part == "rates":
         for smooth in (True, False):
             figure = plot_rate_sweep(found["rates"], found["networks"], smooth=smooth)
             name = "rates_smooth" if smooth else "rates"
-            figure.savefig(figures / f"{name}.png", dpi=130)
+            figure.savefig(figures / f"{name}.png", dpi=DPI)
