@@ -63,8 +63,8 @@ def _run(
     console = Console()
     with run:
         console.print(
-            f"{dataset.name}: {len(dataset.train_labels):,} training and "
-            f"{len(dataset.test_labels):,} test images, {dataset.num_classes} classes; "
+            f"{dataset.name}: {dataset.train.size:,} training and "
+            f"{dataset.test.size:,} test images, {dataset.num_classes} classes; "
             f"run directory {run.path}",
             highlight=False,
         )
@@ -75,9 +75,10 @@ def _run(
             raise KeyboardInterrupt(way_out) from stop
     page = write_report(run.path)
     table = Table(show_header=False)
-    table.add_row("test accuracy", f"[bold]{result.test_accuracy:.2%}")
-    table.add_row("correct", f"{result.test_correct:,} of {result.test_size:,}")
-    table.add_row("test loss", f"{result.test_loss:.4f}")
+    for name, value in result.test.metrics.items():
+        text = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
+        table.add_row(f"test {name.replace('_', ' ')}", f"[bold]{text}")
+    table.add_row("test loss", f"{result.test.loss:.4f} of {result.test.size:,} examples")
     table.add_row("epochs", f"{result.epochs} ({result.steps:,} steps)")
     table.add_row("training time", f"{result.seconds:.1f} s, evaluation not counted")
     table.add_row("parameters", f"{result.parameters:,}")

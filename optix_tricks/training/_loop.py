@@ -1,7 +1,7 @@
 """The host's side of a run: epochs, evaluation, records, checkpoints, progress."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array
 
 from optix_tricks._tree import PyTree
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._checkpoint import Checkpoints
 from optix_tricks.training._data import Dataset
 from optix_tricks.training._epoch import (
@@ -26,18 +27,12 @@ from optix_tricks.training._epoch import (
     total_steps,
 )
 from optix_tricks.training._events import EventFile
+from optix_tricks.training._metrics import Metric, default_metrics
 from optix_tricks.training._progress import Progress
 from optix_tricks.training._resnet import count_parameters
 from optix_tricks.training._run_directory import RunDirectory, RunError
 from optix_tricks.training._state import Apply, TrainState, create_state
-from optix_tricks.training._step import (
-    Alternate,
-    Augment,
-    Batch,
-    Mix,
-    Step,
-    make_train_step,
-)
+from optix_tricks.training._step import Alternate, Augment, Mix, Step, make_train_step
 
 TEST_BATCH = 500
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
@@ -74,6 +69,7 @@ class Job(NamedTuple):
     tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
     packed: bool = False  # parameters and optimiser state in a few buffers
     settled: Settled | None = None  # for speed alone: `step` is right in every epoch
+    metrics: Mapping[str, Metric] | None = None  # None: the obvious ones
 
     @property
     def step(self) -> Step:
@@ -86,6 +82,7 @@ class Job(NamedTuple):
             augment=self.augment,
             mix=self.mix,
             penalty=self.penalty,
+            metrics=self.metrics,
         )
 
     @property
@@ -97,11 +94,15 @@ class Job(NamedTuple):
         """Whether `settled_step` may be taken in this epoch."""
         return self.settled is not None and epoch >= self.settled.epoch
 
-    def predicted(self, state: TrainState, images: Array) -> Array:
-        """Return the logits that are tested: from an average, of all views."""
+    def counted(self, outputs: PyTree, targets: PyTree) -> Mapping[str, Metric]:
+        """Return the metrics of outputs and targets like these."""
+        return default_metrics(outputs, targets) if self.metrics is None else self.metrics
+
+    def predicted(self, state: TrainState, inputs: PyTree) -> PyTree:
+        """Return the outputs that are tested: from an average, of all views."""
         shown = self.tested(state)
         of_network = self.apply, shown.params, shown.batch_stats
-        return predicted(*of_network, images, views=self.test_views)
+        return predicted(*of_network, inputs, views=self.test_views)
 
     def make_evaluate(
         self, *, views: bool = True
@@ -112,6 +113,7 @@ class Job(NamedTuple):
             self.test_loss,
             batch_size=TEST_BATCH,
             views=self.test_views if views else None,
+            metrics=self.metrics,
         )
 
         def of_state(state: TrainState, data: Batch) -> Evaluation:
@@ -124,14 +126,17 @@ class Job(NamedTuple):
 class Result(NamedTuple):
     """What a run came to; written to result.json."""
 
-    test_accuracy: float
-    test_loss: float
-    test_correct: int
-    test_size: int
+    test: Evaluation
     epochs: float
     steps: int
     parameters: int
     seconds: float  # of the training epochs, compilation included, evaluation not
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain numbers by name, such as `test_loss` and `test_accuracy`."""
+        of_test = {"loss": self.test.loss, **self.test.metrics, "size": self.test.size}
+        named = {f"test_{name}": x for name, x in of_test.items()}
+        return named | {name: x for name, x in self._asdict().items() if name != "test"}
 
 
 def train(
@@ -155,10 +160,7 @@ def train(
       RunError: if the loss is not finite, or the disk is full.
       CheckpointError: if there is no checkpoint, or one of another model.
     """
-    train_data = Batch(
-        jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
-    )
-    test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    train_data, test_data = jax.tree.map(jnp.asarray, (dataset.train, dataset.test))
     epoch, settled_epoch = make_epoch(job.step), make_epoch(job.settled_step)
     evaluate = job.make_evaluate(views=False)
     final = evaluate if job.test_views is None else job.make_evaluate()
@@ -169,7 +171,7 @@ def train(
         jax.random.key(job.seed),
         packed=job.packed,
     )
-    of_data = job.epochs, len(dataset.train_labels), job.batch_size
+    of_data = job.epochs, dataset.train.size, job.batch_size
     steps = steps_per_epoch(*of_data[1:])
 
     with Checkpoints(run.path / "checkpoints") as checkpoints:
@@ -200,7 +202,7 @@ def train(
                     "step": rows[-1]["step"],
                     "epoch": min(number + 1, job.epochs),
                     "loss": tested.loss,
-                    "accuracy": tested.accuracy,
+                    **tested.metrics,
                     "seconds": seconds,
                 }
                 _record(run, events, [test_row])
@@ -210,16 +212,13 @@ def train(
                     checkpoints.save(number + 1, state)
         tested = final(state, test_data)
     result = Result(
-        test_accuracy=tested.accuracy,
-        test_loss=tested.loss,
-        test_correct=tested.correct,
-        test_size=tested.size,
+        test=tested,
         epochs=job.epochs,
         steps=total_steps(*of_data),
         parameters=count_parameters(job.params),
         seconds=seconds,
     )
-    run.write_json("result.json", result._asdict())
+    run.write_json("result.json", result.as_json())
     return state, result
 
 

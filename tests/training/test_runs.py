@@ -13,6 +13,7 @@ import pytest
 
 from optix_tricks.recipes import cifar10_resnet9, digits
 from optix_tricks.training import (
+    Batch,
     CheckpointError,
     Checkpoints,
     Dataset,
@@ -40,9 +41,8 @@ def toy_dataset(channels=3):
     labels = rng.integers(0, 3, 120).astype(np.int32)
     noise = rng.integers(0, 60, (120, 8, 8, channels))
     images = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
-    return Dataset(
-        "toy", images[:80], labels[:80], images[80:], labels[80:], ("a", "b", "c")
-    )
+    train, test = (Batch(images[part], labels[part]) for part in (np.s_[:80], np.s_[80:]))
+    return Dataset("toy", train, test, tuple("abc"))
 
 
 def start(path: Path, config=CONFIG) -> RunDirectory:
@@ -74,7 +74,7 @@ def test_a_run_leaves_its_whole_record(tmp_path):
     wanted = {"loss", "accuracy", "gradient_norm", "update_norm", "parameter_norm"}
     assert wanted | {"learning_rate"} <= rows[0].keys()
     assert json.loads((run / "result.json").read_text())["test_size"] == 40
-    assert result.test_accuracy == result.test_correct / 40
+    assert round(40 * result.test.metrics["accuracy"], 9).is_integer()
     assert list((run / "tensorboard").glob("events*"))
     assert {p.name for p in (run / "checkpoints").iterdir()} >= {"2", "3"}
     assert not [p for p in run.rglob("*") if p.suffix in (".pkl", ".pickle")]
