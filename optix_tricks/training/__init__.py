@@ -58,9 +58,10 @@ from optix_tricks.training._generated import generate
 from optix_tricks.training._hints import LayerOutput, hint_loss, teacher_labels
 from optix_tricks.training._host_batches import ArraySource, Source, decode, host_batches
 from optix_tricks.training._host_crop import RandomResizedCrop
+from optix_tricks.training._job import Job, Settled
 from optix_tricks.training._layer_order import kernels_in_order
 from optix_tricks.training._layerwise import greedy_layerwise
-from optix_tricks.training._loop import Job, Result, Settled, train
+from optix_tricks.training._loop import Result, train
 from optix_tricks.training._metrics import (
     Metric,
     absolute_error,

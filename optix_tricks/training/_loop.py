@@ -1,126 +1,36 @@
 """The host's side of a run: epochs, evaluation, records, checkpoints, progress."""
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array
 
-from optix_tricks._tree import PyTree
-from optix_tricks.training._batch import Batch
 from optix_tricks.training._checkpoint import Checkpoints
 from optix_tricks.training._data import Dataset
 from optix_tricks.training._epoch import (
     Evaluation,
     Series,
-    Views,
     epoch_orders,
     make_epoch,
-    make_evaluate,
-    predicted,
     steps_per_epoch,
     total_steps,
 )
 from optix_tricks.training._events import EventFile
-from optix_tricks.training._metrics import Metric, default_metrics
+from optix_tricks.training._job import Job
 from optix_tricks.training._progress import Progress
 from optix_tricks.training._resnet import count_parameters
 from optix_tricks.training._run_directory import RunDirectory, RunError
-from optix_tricks.training._state import Apply, TrainState, create_state
-from optix_tricks.training._step import Alternate, Augment, Mix, Step, make_train_step
+from optix_tricks.training._state import TrainState, create_state
 
-TEST_BATCH = 500
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
 
 
-class Settled(NamedTuple):
-    """A cheaper network function, for epochs in which some weights stay as they are.
-
-    It stops their gradients, and what only these needed is not computed.
-    """
-
-    epoch: int  # the first of them
-    apply: Apply
-
-
-class Job(NamedTuple):
-    """What a recipe makes of its numbers; everything that `train` needs."""
-
-    apply: Apply
-    params: PyTree
-    batch_stats: PyTree
-    loss: Callable[[Array, Array], Array]  # trained on
-    tx: optax.GradientTransformation
-    augment: Augment | None
-    epochs: float  # the last may be a fraction
-    batch_size: int
-    seed: int  # of shuffling and augmentation
-    test_loss: Callable[[Array, Array], Array]
-    test_views: Views | None = None  # of the final test
-    checkpoint_every: int = 1  # epochs
-    mix: Mix | None = None  # of images and labels, after `augment`
-    penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
-    alternate: Alternate | None = None  # of images, before `augment`
-    tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
-    packed: bool = False  # parameters and optimiser state in a few buffers
-    settled: Settled | None = None  # for speed alone: `step` is right in every epoch
-    metrics: Mapping[str, Metric] | None = None  # None: the obvious ones
-
-    @property
-    def step(self) -> Step:
-        """The training step, not yet compiled."""
-        return make_train_step(
-            self.apply,
-            self.loss,
-            self.tx,
-            alternate=self.alternate,
-            augment=self.augment,
-            mix=self.mix,
-            penalty=self.penalty,
-            metrics=self.metrics,
-        )
-
-    @property
-    def settled_step(self) -> Step:
-        """The training step once the job has settled, not yet compiled."""
-        return (self._replace(apply=self.settled.apply) if self.settled else self).step
-
-    def is_settled(self, epoch: int) -> bool:
-        """Whether `settled_step` may be taken in this epoch."""
-        return self.settled is not None and epoch >= self.settled.epoch
-
-    def counted(self, outputs: PyTree, targets: PyTree) -> Mapping[str, Metric]:
-        """Return the metrics of outputs and targets like these."""
-        return default_metrics(outputs, targets) if self.metrics is None else self.metrics
-
-    def predicted(self, state: TrainState, inputs: PyTree) -> PyTree:
-        """Return the outputs that are tested: from an average, of all views."""
-        shown = self.tested(state)
-        of_network = self.apply, shown.params, shown.batch_stats
-        return predicted(*of_network, inputs, views=self.test_views)
-
-    def make_evaluate(
-        self, *, views: bool = True
-    ) -> Callable[[TrainState, Batch], Evaluation]:
-        """Build the test of a state, of one view alone if `views` is False."""
-        evaluate = make_evaluate(
-            self.apply,
-            self.test_loss,
-            batch_size=TEST_BATCH,
-            views=self.test_views if views else None,
-            metrics=self.metrics,
-        )
-
-        def of_state(state: TrainState, data: Batch) -> Evaluation:
-            shown = self.tested(state)
-            return evaluate(shown.params, shown.batch_stats, data)
-
-        return of_state
+_epoch_of = functools.lru_cache(maxsize=16)(make_epoch)  # of a step one epoch
 
 
 class Result(NamedTuple):
@@ -161,7 +71,7 @@ def train(
       CheckpointError: if there is no checkpoint, or one of another model.
     """
     train_data, test_data = jax.tree.map(jnp.asarray, (dataset.train, dataset.test))
-    epoch, settled_epoch = make_epoch(job.step), make_epoch(job.settled_step)
+    epoch, settled_epoch = _epoch_of(job.step), _epoch_of(job.settled_step)
     evaluate = job.make_evaluate(views=False)
     final = evaluate if job.test_views is None else job.make_evaluate()
     state = create_state(

@@ -28,6 +28,7 @@ class TrainState(NamedTuple):
 class Apply(Protocol):
     """A network as a pure function; see `functional`."""
 
+    def __hash__(self) -> int: ...
     def __call__(
         self,
         params: PyTree,

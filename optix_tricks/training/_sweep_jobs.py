@@ -10,7 +10,7 @@ from jaxtyping import Array
 from optix_tricks._tree import PyTree
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
-from optix_tricks.training._loop import Job
+from optix_tricks.training._job import Job
 from optix_tricks.training._state import TrainState, create_state
 from optix_tricks.training._step import Metrics
 from optix_tricks.training._sweep import Sweep, sweep

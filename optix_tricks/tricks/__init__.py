@@ -5,6 +5,7 @@ puts parts into it: `Setup(network).take(sgd(0.1), mixup(0.4))`. `setup.job(data
 builds what `training.train` takes.
 """
 
+from optix_tricks.tricks._card import card, summary
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._network import classifier
 from optix_tricks.tricks._optimizers import optimizer
@@ -24,8 +25,10 @@ __all__ = [
     "Level",
     "Setup",
     "Trick",
+    "card",
     "classifier",
     "find_trick",
     "optimizer",
+    "summary",
     "trick",
 ]

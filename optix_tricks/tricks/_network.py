@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 from optix_tricks._tree import PyTree
-from optix_tricks.training import Policy, functional
+from optix_tricks.training import Apply, Policy, functional
 from optix_tricks.tricks._chain import Parts, only
 from optix_tricks.tricks._context import Context, Network, named_key
 from optix_tricks.tricks._exchange import KERNELS, NORMS, exchange, norm_like, places
@@ -85,7 +85,7 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     options = {"preprocess": context.prepare, "output_dtype": policy.output}
     if level_of(network) is Level.APPLY:
         apply, params, stats = network
-        return Network(apply, lambda seed: (params, stats))
+        return Network(_applied(apply, parts), lambda seed: (params, stats))
     if isinstance(network, nnx.Module):
         _check_taken(parts, set())
 
@@ -98,7 +98,13 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
         _, params, stats = functional(module(seed), **options)
         return params, stats
 
-    return Network(apply, init)
+    return Network(_applied(apply, parts), init)
+
+
+def _applied(apply: Apply, parts: Parts) -> Apply:
+    for change in parts["applied"].values():
+        apply = change(apply)
+    return apply
 
 
 def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Module:

@@ -34,7 +34,16 @@ NEEDS: Mapping[str, tuple[Callable[[Context], bool], str]] = {
     ),
 }
 EARLY = ("shape", "warm_up", "decay_mask")  # other parts are made from these, ...
-OF_NETWORK = ("network", "norm", "kernel", "kernel_init", "precision", "options", "made")
+OF_NETWORK = (
+    "network",
+    "norm",
+    "kernel",
+    "kernel_init",
+    "precision",
+    "options",
+    "made",
+    "applied",
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

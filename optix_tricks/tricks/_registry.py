@@ -6,6 +6,7 @@ from optix_tricks.tricks import (
     _augmentation,
     _averages,
     _decays,
+    _functions,
     _gradients,
     _kernels,
     _losses,
@@ -30,6 +31,7 @@ FAMILIES: dict[str, ModuleType] = {
     "norms": _norms,
     "kernels": _kernels,
     "starts": _starts,
+    "functions": _functions,
     "precision": _precisions,
 }
 

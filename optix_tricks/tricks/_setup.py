@@ -29,7 +29,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alternate": ("flip",),
     "augment": ("size", "crop", "flip", "warp", "colour", "policy", "erase"),
     "before": ("delay", "clip", "noise", "decay", "center"),
-    "after": ("decay", "groups", "average"),
+    "applied": ("frozen", "memory"),
+    "after": ("decay", "groups", "frozen", "average"),
     "around": ("slow", "twice", "skip", "accumulate"),
 }
 # ... or in these, whose order changes nothing.

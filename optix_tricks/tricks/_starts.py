@@ -9,6 +9,7 @@ from jaxtyping import Array, Key
 
 from optix_tricks import initializers, layers
 from optix_tricks._masks import mask_by_path
+from optix_tricks.training import load_params, restore_partially
 from optix_tricks.training._modes import train_argument
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._exchange import exchange, places
@@ -80,6 +81,33 @@ def _whiten(model: nnx.Module, context: Context, *, examples: int = 5000) -> nnx
 def whitening(context: Context, call: Any) -> Change:
     """The first convolution starts from the whitened patches of the images."""
     return lambda model, key: call(model, context)
+
+
+def _pretrained(model: nnx.Module, *, run: str = "") -> nnx.Module:
+    """Take over the arrays of a run that have the same paths and shapes.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    loaded = load_params(run)
+    kinds = {"params": nnx.Param, "batch_stats": nnx.BatchStat}
+    restored: list[str] = []
+    for name, kind in kinds.items():
+        own = nnx.to_pure_dict(nnx.state(model, kind))
+        new, report = restore_partially(own, loaded[name])
+        restored += report.loaded
+        nnx.update(model, new)
+    if not restored:
+        raise ValueError(
+            f"pretrained must find arrays of the network's paths in run {run!r}: it has none."
+        )
+    return model
+
+
+@made(calls=_pretrained, place="loaded", main="run")
+def pretrained(context: Context, call: Any) -> Change:
+    """Weights of an earlier run, where paths and shapes are the same."""
+    return lambda model, key: call(model)
 
 
 def _zero_gamma(model: nnx.Module, *, pattern: str = "") -> nnx.Module:
