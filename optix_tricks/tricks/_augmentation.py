@@ -17,7 +17,7 @@ image = functools.partial(trick, "augment", needs=["images"])
 
 def _grey(context: Context) -> float:
     """The mean level: about zero once the images are normalised."""
-    return round(255 * float(context.statistics[0].mean()))
+    return float(round(255 * context.statistics[0].mean()))
 
 
 crop = image(calls=augment.random_crop, name="crop", place="crop", main="padding")(

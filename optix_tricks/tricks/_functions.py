@@ -36,13 +36,13 @@ def recomputed(apply: Apply) -> Apply:
         key: Any = None,
     ) -> tuple[PyTree, PyTree]:
         if not train:
-            return apply(params, stats, inputs, train=False, key=key)
+            return apply(params, batch_stats, inputs, train=False, key=key)
 
         @jax.checkpoint
         def in_training(params: PyTree, stats: PyTree, inputs: PyTree) -> Any:
             return apply(params, stats, inputs, train=True, key=key)
 
-        return in_training(params, stats, inputs)
+        return in_training(params, batch_stats, inputs)
 
     return call
 
@@ -54,7 +54,7 @@ def remat(context: Context, call: Any) -> Change:
 
 
 def frozen(apply: Apply, *, pattern: str = "^(?!head)") -> Apply:
-    """Stop the gradient at parameters whose paths match, and spare what needs only them."""
+    """Stop the gradient at parameters whose paths match; spare what only they need."""
     matches = re.compile(pattern)
 
     def call(
@@ -70,7 +70,7 @@ def frozen(apply: Apply, *, pattern: str = "^(?!head)") -> Apply:
             return jax.lax.stop_gradient(leaf.value) if fixed else leaf.value
 
         fixed = map_named(stopped, params)
-        return apply(fixed, stats, inputs, train=train, key=key)
+        return apply(fixed, batch_stats, inputs, train=train, key=key)
 
     return call
 

@@ -12,6 +12,7 @@ from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import Level, trick
 
 Norm = Callable[..., Any]
+ones = nnx.initializers.ones
 norm = functools.partial(trick, "norm", level=Level.MODULE)
 
 
@@ -22,7 +23,7 @@ def of_kind(context: Context, call: Any) -> Norm:
 
 
 batch_norm = norm(
-    calls=layers.BatchNorm, name="batch_norm", fields=["momentum", "epsilon"]
+    calls=layers.BatchNorm, name="batch_norm", fields=["epsilon"], momentum=0.9
 )(of_kind)
 layer_norm = norm(calls=layers.LayerNorm, name="layer_norm", fields=())(of_kind)
 instance_norm = norm(calls=layers.InstanceNorm, name="instance_norm", fields=())(of_kind)
@@ -46,8 +47,11 @@ def group_norm(context: Context, call: Any) -> Norm:
     """Norms of groups of channels; of as many as divide a layer's channels."""
     most = call.keywords["num_groups"]
 
-    def make(num_features: int, **options: Any) -> nnx.Module:
+    def make(
+        num_features: int, *, scale_init: Any = ones, dtype: Any = None, rngs: nnx.Rngs
+    ) -> nnx.Module:
         groups = max(n for n in range(1, most + 1) if num_features % n == 0)
+        options = {"scale_init": scale_init, "dtype": dtype, "rngs": rngs}
         return layers.GroupNorm(num_features, groups, **options)
 
     return make

@@ -99,7 +99,7 @@ def _pretrained(model: nnx.Module, *, run: str = "") -> nnx.Module:
         nnx.update(model, new)
     if not restored:
         raise ValueError(
-            f"pretrained must find arrays of the network's paths in run {run!r}: it has none."
+            f"pretrained must find arrays of this network in run {run!r}: it has none."
         )
     return model
 

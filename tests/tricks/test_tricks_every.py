@@ -22,13 +22,13 @@ SETTINGS = {
     "ghost_batch_norm": {"ghost_size": 4},
     "plateau": {"patience": 1, "rtol": 0.5},
     "group_norm": {"num_groups": 2},
-    "zero_gamma": {"pattern": "conv2/norm/scale$"},
+    "zero_gamma": {"pattern": "conv1/norm/scale$"},
     "swa": {"start": 0.5},
     "lsuv": {"examples": 16},
     "whitening": {"examples": 16},
 }
 # What the base has already, what only acts on trouble, and where it begins to act.
-NEUTRAL = {"sgd", "float32", "constant", "skip_nonfinite", "no_bias_decay"}
+NEUTRAL = {"sgd", "float32", "constant", "skip_nonfinite", "batch_norm", "remat"}
 # What shows in the test alone.
 TESTED = {"flip_views", "crop_views", "selective_views", "ema", "swa"}
 DATA = dataset()
@@ -60,7 +60,7 @@ def test_a_trick_trains_differs_from_the_base_and_resumes(name):
     half, _, _ = steps(plan, DATA, count=10)
     kept = jax.tree.map(np.asarray, half._replace(key=jax.random.key_data(half.key)))
     whole, metrics, job = steps(plan, DATA, start=half)
-    assert all(np.isfinite(x) for x in metrics.values()), metrics
+    assert np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
     loss = evaluated(job, whole)
     assert np.isfinite(loss)
 
