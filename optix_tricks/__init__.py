@@ -7,6 +7,7 @@ not.
 """
 
 from optix_tricks._masks import (
+    hidden_matrices,
     mask_by_path,
     mask_by_rank,
     no_bias_or_norm,
@@ -49,6 +50,7 @@ from optix_tricks.transforms import (
     lookahead,
     loss_scale,
     master_weights,
+    muon,
     nadam,
     nadamw,
     newton_cg,
@@ -114,6 +116,7 @@ __all__ = [
     "equilibrium_rotation",
     "escape_saddle",
     "group_table",
+    "hidden_matrices",
     "label_by_path",
     "lamb",
     "lars",
@@ -124,6 +127,7 @@ __all__ = [
     "mask_by_path",
     "mask_by_rank",
     "master_weights",
+    "muon",
     "nadam",
     "nadamw",
     "newton_cg",

@@ -13,6 +13,7 @@ from optix_tricks._paths import Leaf, PyTree, is_hole, map_named, named_leaves
 LAST_LAYERS = frozenset({"head", "lm_head", "classifier", "logits", "fc", "output_layer"})
 WEIGHTS = frozenset({"kernel", "embedding"})
 SCALE_OR_SHIFT = re.compile(r"(^|_)(bias|scale|gamma|beta|offset)$")
+EMBEDDING = re.compile(r"(^|_)embed(ding)?s?$")
 NORM = re.compile(r"(norm(ali[sz]ation)?|(^|_)(bn|ln|gn))_?\d*d?$")
 
 
@@ -87,6 +88,33 @@ def no_last_layer(tree: PyTree) -> PyTree:
     _refuse_count("no_last_layer", tree)
     return map_named(
         lambda leaf: LAST_LAYERS.isdisjoint(leaf.name.lower().split("/")), tree
+    )
+
+
+def hidden_matrices(tree: PyTree) -> PyTree:
+    """Mask out all but the matrices between a network's input and its output.
+
+    True for what `no_bias_or_norm` and `no_last_layer` both leave in, kernels of
+    convolutions among it, less embeddings, known by their name (`embedding`,
+    `pos_embed`) or their class (`Embedding`). The leaves of `muon` (Jordan et al.,
+    2024).
+
+    >>> w = jnp.ones((3, 4))
+    >>> params = {"conv": {"kernel": w, "bias": w}, "embed": {"embedding": w}, "fc": w}
+    >>> hidden_matrices(params)
+    {'conv': {'bias': False, 'kernel': True}, 'embed': {'embedding': False}, 'fc': False}
+    """
+    _refuse_count("hidden_matrices", tree)
+
+    def is_table(leaf: Leaf) -> bool:
+        names = leaf.name.lower().split("/")[-1], leaf.owner.lower()
+        return any(map(EMBEDDING.search, names))
+
+    return jax.tree.map(
+        lambda is_weight, is_hidden, is_table: is_weight and is_hidden and not is_table,
+        no_bias_or_norm(tree),
+        no_last_layer(tree),
+        map_named(is_table, tree),
     )
 
 

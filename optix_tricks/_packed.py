@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optix_tricks._masks import no_bias_or_norm, no_last_layer
+from optix_tricks._masks import hidden_matrices, no_bias_or_norm, no_last_layer
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -115,7 +115,7 @@ class Packed:
             )
 
 
-DEFAULT_MASKS = (no_bias_or_norm, no_last_layer)
+DEFAULT_MASKS = (no_bias_or_norm, no_last_layer, hidden_matrices)
 
 
 def pack(

@@ -85,6 +85,7 @@ LINKS = {
     "adamw": ot.adamw(0.1, weight_decay=0.5, mask=ot.no_bias_or_norm),
     "clip": ot.adaptive_grad_clip(0.1),
     "lars": ot.lars(0.1, weight_decay=0.5),
+    "muon": ot.muon(0.1, weight_decay=0.5, ns_steps=1),
     "noise": ot.add_noise(0.1, 0.5, key=KEY),
     "depth": ot.layerwise_learning_rate_decay(0.5, LABELS),
     "rounding": ot.round_stochastically(KEY),
@@ -101,7 +102,11 @@ def test_masks_labels_and_tables_are_those_of_the_plain_tree(form):
     tree = FORMS[form]
     assert by_name(tree).keys() == by_name(PLAIN).keys()
     rules = [ot.no_bias_or_norm, ot.no_last_layer, ot.mask_by_rank(2), LABELS]
-    rules += [ot.mask_by_path("kernel$"), ot.mask_by_path("^attention/value/")]
+    rules += [
+        ot.hidden_matrices,
+        ot.mask_by_path("kernel$"),
+        ot.mask_by_path("^attention/value/"),
+    ]
     for rule in rules:
         found = rule(tree)
         assert jax.tree.structure(found) == jax.tree.structure(tree)

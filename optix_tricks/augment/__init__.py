@@ -14,7 +14,8 @@
 | `random_rotation` | turns it by a few degrees |
 | `color_jitter` | changes brightness, contrast and saturation |
 | `adjust_brightness`, `adjust_contrast`, `adjust_saturation` | one of them, by a factor |
-| `rand_augment` | applies a few of fourteen operations |
+| `rand_augment` | applies a few of fourteen operations, of one magnitude |
+| `trivial_augment` | applies one of the fourteen, of a random strength |
 | `flip_predict`, `multi_crop_predict` | averages a prediction over its views |
 | `selective_predict` | the same where the prediction is uncertain |
 
@@ -48,6 +49,7 @@ from optix_tricks.augment._test_time import (
     multi_crop_predict,
     selective_predict,
 )
+from optix_tricks.augment._trivial_augment import trivial_augment
 
 __all__ = [
     "Mixed",
@@ -70,4 +72,5 @@ __all__ = [
     "random_rotation",
     "resize",
     "selective_predict",
+    "trivial_augment",
 ]

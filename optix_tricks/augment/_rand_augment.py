@@ -3,21 +3,16 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_nonnegative
-from optix_tricks._tree import wide_dtype
-from optix_tricks.augment._colour import check_colours
-from optix_tricks.augment._images import (
-    Fill,
-    Images,
-    check_images,
-    check_scalar,
-    fill_values,
-    lay_out_like,
+from optix_tricks.augment._images import Fill, Images, check_scalar
+from optix_tricks.augment._rand_augment_ops import (
+    OPERATIONS,
+    Space,
+    check_operands,
+    operate_on,
 )
-from optix_tricks.augment._rand_augment_ops import OPERATIONS, operate
-from optix_tricks.augment._warp import check_interpolation
 
 
 def rand_augment(
@@ -84,38 +79,24 @@ def rand_augment(
     Source: "RandAugment: Practical Automated Data Augmentation with a Reduced Search
     Space", Cubuk et al., 2020.
     """
-    check_images(images)
-    check_colours(images)
+    check_operands(images, interpolation, fill)
     check_count("num_ops", num_ops)
     check_nonnegative("magnitude", magnitude)
     check_scalar("magnitude", magnitude)
     if isinstance(magnitude, (int, float)) and magnitude > 30:
         raise ValueError(f"magnitude must be in [0, 30], got {magnitude!r}.")
-    check_interpolation(interpolation)
-    values = _to_levels(fill_values(images, fill))
     if num_ops == 0:
         return images
-    draws = jax.random.randint(key, (images.shape[0], num_ops), 0, 2 * len(OPERATIONS))
-
-    def step(image: Array, draw: Array) -> tuple[Array, None]:
-        operation, sign = draw // 2, 1 - 2 * (draw % 2)
-        signed = sign.astype(jnp.float32) * jnp.asarray(magnitude, jnp.float32)
-        options = {"interpolation": interpolation, "fill": values}
-        return operate(image, operation, signed, **options), None
-
-    def augment(image: Array, draws: Array) -> Array:
-        return jax.lax.scan(step, image, draws)[0]
-
-    levels = jax.vmap(augment)(_to_levels(images), lay_out_like(images, draws))
-    if images.dtype == jnp.uint8:
-        return levels
-    dtype = wide_dtype(images.dtype)
-    return (levels.astype(dtype) / 255).astype(images.dtype)
-
-
-def _to_levels(values: Array) -> Array:
-    if values.dtype == jnp.uint8:
-        return values
-    dtype = wide_dtype(values.dtype)
-    levels = jnp.round(255 * values.astype(dtype))
-    return jnp.clip(levels, 0, 255).astype(jnp.uint8)
+    batch, height, width, _ = images.shape
+    space = Space(0.3, (150 / 331 * height, 150 / 331 * width), 30.0, 0.9, 4)
+    draws = jax.random.randint(key, (batch, num_ops), 0, 2 * len(OPERATIONS))
+    signs = (1 - 2 * (draws % 2)).astype(jnp.float32)
+    signed = signs * jnp.asarray(magnitude, jnp.float32)
+    return operate_on(
+        images,
+        draws // 2,
+        signed,
+        space=space,
+        interpolation=interpolation,
+        fill=fill,
+    )

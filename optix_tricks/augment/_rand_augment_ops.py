@@ -1,4 +1,4 @@
-"""The fourteen operations of RandAugment on one image, without a branch.
+"""The fourteen operations of RandAugment and TrivialAugment, without a branch.
 
 Under `jax.vmap` a switch computes every branch for every image. Here the five geometric
 operations are one warp, whose map differs, and the four of colour and sharpness one
@@ -8,14 +8,23 @@ merges them with the choice computes them over and over.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Integer, UInt8
 
-from optix_tricks.augment._colour import blend, grey, mean_grey
-from optix_tricks.augment._warp import warp
+from optix_tricks._tree import wide_dtype
+from optix_tricks.augment._colour import blend, check_colours, grey, mean_grey
+from optix_tricks.augment._images import (
+    Fill,
+    Images,
+    check_images,
+    fill_values,
+    lay_out_like,
+)
+from optix_tricks.augment._warp import check_interpolation, warp
 
 Image = UInt8[Array, "height width channel"]
 Scalar = Float[Array, ""]
@@ -40,12 +49,64 @@ PASSES = ("shear_x", "brightness", "posterize", "solarize", "autocontrast", "equ
 FIRST_OF_PASS = tuple(OPERATIONS.index(name) for name in PASSES)
 
 
-@functools.partial(jax.jit, static_argnames="interpolation")
+class Space(NamedTuple):
+    """How far each operation goes at the full magnitude of 30."""
+
+    shear: float  # tangent
+    translate: tuple[float, float]  # down and right, in pixels
+    rotate: float  # degrees
+    enhance: float  # factors are 1 plus or minus this
+    posterize: int  # bits that are dropped
+
+
+def check_operands(images: Array, interpolation: str, fill: Fill) -> None:
+    """Raise unless `operate_on` can work with them."""
+    check_images(images)
+    check_colours(images)
+    check_interpolation(interpolation)
+    fill_values(images, fill)
+
+
+def operate_on(
+    images: Images,
+    operations: Integer[Array, "batch draws"],
+    signed: Float[Array, "batch draws"],
+    *,
+    space: Space,
+    interpolation: str,
+    fill: Fill,
+) -> Images:
+    """Apply to each image its operations in turn; floating ones as 256 levels."""
+    values = _to_levels(fill_values(images, fill))
+    apply = functools.partial(
+        operate, space=space, interpolation=interpolation, fill=values
+    )
+
+    def augment(image: Array, operations: Array, signed: Array) -> Array:
+        draws = operations, signed
+        return lax.scan(lambda x, draw: (apply(x, *draw), None), image, draws)[0]
+
+    draws = lay_out_like(images, operations), lay_out_like(images, signed)
+    levels = jax.vmap(augment)(_to_levels(images), *draws)
+    if images.dtype == jnp.uint8:
+        return levels
+    return (levels.astype(wide_dtype(images.dtype)) / 255).astype(images.dtype)
+
+
+def _to_levels(values: Array) -> Array:
+    if values.dtype == jnp.uint8:
+        return values
+    levels = jnp.round(255 * values.astype(wide_dtype(values.dtype)))
+    return jnp.clip(levels, 0, 255).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("space", "interpolation"))
 def operate(
     image: Image,
     operation: Integer[Array, ""],
     signed: Scalar,
     *,
+    space: Space,
     interpolation: str,
     fill: Array,
 ) -> Image:
@@ -53,9 +114,11 @@ def operate(
     magnitude = jnp.abs(signed)
     outcomes = [
         image,
-        geometric(image, operation, signed, interpolation=interpolation, fill=fill),
-        enhanced(image, operation, signed),
-        posterize(image, magnitude),
+        geometric(
+            image, operation, signed, space=space, interpolation=interpolation, fill=fill
+        ),
+        enhanced(image, operation, space.enhance / 30 * signed),
+        posterize(image, space.posterize * magnitude / 30),
         solarize(image, magnitude),
         autocontrast(image),
         equalize(image),
@@ -69,19 +132,22 @@ def geometric(
     operation: Integer[Array, ""],
     signed: Scalar,
     *,
+    space: Space,
     interpolation: str,
     fill: Array,
 ) -> Image:
     """Shear about the upper left corner, translate, or turn about the centre."""
 
-    def strength(name: str) -> Scalar:
-        return jnp.where(operation == OPERATIONS.index(name), signed, 0.0)
+    def if_drawn(name: str, strength: Scalar) -> Scalar:
+        return jnp.where(operation == OPERATIONS.index(name), strength, 0.0)
 
     height, width, _ = image.shape
-    shear_x, shear_y = 0.01 * strength("shear_x"), 0.01 * strength("shear_y")
-    right = jnp.trunc(150 / 331 * width / 30 * strength("translate_x"))
-    down = jnp.trunc(150 / 331 * height / 30 * strength("translate_y"))
-    angle = jnp.radians(strength("rotate"))
+    shear = space.shear / 30 * signed
+    shear_x, shear_y = if_drawn("shear_x", shear), if_drawn("shear_y", shear)
+    # The product first: 8.75 / 30 of 24 falls short of 7 pixels, and would be 6.
+    down, right = (jnp.trunc(full * signed / 30) for full in space.translate)
+    down, right = if_drawn("translate_y", down), if_drawn("translate_x", right)
+    angle = jnp.radians(if_drawn("rotate", space.rotate / 30 * signed))
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     matrix = (
         (cos, shear_x - sin, shear_x * height / 2 - right),
@@ -90,12 +156,12 @@ def geometric(
     return warp(image, matrix, interpolation=interpolation, fill=fill)
 
 
-def enhanced(image: Image, operation: Integer[Array, ""], signed: Scalar) -> Image:
+def enhanced(image: Image, operation: Integer[Array, ""], change: Scalar) -> Image:
     """Blend with black, grey, the mean grey or a smooth image."""
     black = jnp.zeros(image.shape, jnp.float32)
     degenerates = black, grey(image), mean_grey(image), smooth(image)
     which = jnp.clip(operation - OPERATIONS.index("brightness"), 0, 3)
-    return blend(image, lax.select_n(which, *degenerates), 1 + 0.03 * signed)
+    return blend(image, lax.select_n(which, *degenerates), 1 + change)
 
 
 def smooth(image: Image) -> Float[Array, "height width channel"]:
@@ -111,9 +177,9 @@ def smooth(image: Image) -> Float[Array, "height width channel"]:
     return jnp.where(interior[..., None], mean, levels).astype(jnp.float32)
 
 
-def posterize(image: Image, magnitude: Scalar) -> Image:
-    """Keep the upper bits of each level: eight at magnitude 0, four at 30."""
-    dropped = jnp.round(magnitude * 4 / 30).astype(jnp.uint8)
+def posterize(image: Image, bits: Scalar) -> Image:
+    """Drop the lower bits of each level, to the nearest whole number of them."""
+    dropped = jnp.round(bits).astype(jnp.uint8)
     return (image >> dropped) << dropped
 
 

@@ -14,6 +14,7 @@
 | `WSConv` | a convolution whose kernel is standardised |
 | `Dropout` | that of flax, with its rate checked |
 | `DropConnect` | dropout of weights |
+| `LayerScale` | a small trained factor for each feature of a residual branch |
 | `DropPath`, `stochastic_depth_rates` | dropout of residual branches |
 | `layer_outputs`, `named_layers` | read the outputs of a model's layers |
 
@@ -40,6 +41,7 @@ from optix_tricks.layers._example_norms import (
 )
 from optix_tricks.layers._frozen_scale import FrozenScaleBatchNorm
 from optix_tricks.layers._ghost_batch_norm import GhostBatchNorm
+from optix_tricks.layers._layer_scale import LayerScale
 from optix_tricks.layers._outputs import layer_outputs, named_layers
 from optix_tricks.layers._spectral_norm import SpectralNorm
 from optix_tricks.layers._spectral_penalty import spectral_penalty, spectral_vectors
@@ -57,6 +59,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "LayerNorm",
+    "LayerScale",
     "RMSNorm",
     "RenormBounds",
     "SpectralNorm",

@@ -26,7 +26,8 @@
 `clip_by_global_norm`
 `adaptive_grad_clip`       by each unit's weights
 `centralize`               gradients less their mean over each unit
-`scale_by_newton_schulz`   singular values near one: behind momentum, Muon
+`muon`                     orthogonalised momentum for matrices, AdamW for the rest
+`scale_by_newton_schulz`   its link: singular values near one
 `normalize_weights`        weights of unit scale before every step
 `add_noise`                normal noise that falls with the steps
 `delayed_gradients`        gradients of some steps ago
@@ -80,6 +81,7 @@ from optix_tricks.transforms._lookahead import lookahead
 from optix_tricks.transforms._loss_scale import dynamic_loss_scale, loss_scale
 from optix_tricks.transforms._master import master_weights
 from optix_tricks.transforms._momentum import ema, sgd, trace
+from optix_tricks.transforms._muon import muon
 from optix_tricks.transforms._nadam import nadam, nadamw, scale_by_nadam
 from optix_tricks.transforms._newton_cg import newton_cg
 from optix_tricks.transforms._newton_schulz import scale_by_newton_schulz
@@ -132,6 +134,7 @@ __all__ = [
     "lookahead",
     "loss_scale",
     "master_weights",
+    "muon",
     "nadam",
     "nadamw",
     "newton_cg",

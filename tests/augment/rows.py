@@ -145,4 +145,5 @@ ROWS = [
         neutral=lambda f, key, images: f(flat, images, fraction=0).reshape(images.shape),
         draws=False,
     ),
+    Row(augment.trivial_augment, lambda f, key, images: f(key, images)),
 ]

@@ -1,5 +1,6 @@
 """A rate for each layer."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -54,6 +55,35 @@ LINKS = [
         neutral={"mask": False},
     ),
 ]
+
+
+def of_kernel_alone(tree):
+    """Optax's description of the kernel of a convolution; None for the rest."""
+    dims = optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)
+    return jax.tree.map(lambda x: dims if x.ndim == 4 else None, tree)
+
+
+def of_all_matrices(tree):
+    dims = {
+        2: optax.contrib.MuonDimensionNumbers(),
+        4: optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
+    }
+    return jax.tree.map(lambda x: dims.get(x.ndim), tree)
+
+
+MUON = {
+    "learning_rate": 0.1,
+    "beta": 0.8,
+    "eps": 1e-3,
+    "weight_decay": 0.2,
+    "adam_b1": 0.7,
+    "adam_b2": 0.9,
+    "adam_eps": 1e-4,
+    "adam_weight_decay": 0.3,
+}
+# Without Nesterov's term Optax's average and our sum differ by a factor, which
+# Newton-Schulz loses but for eps; Optax has one eps for both groups.
+MUON_AT = {"nesterov": False, "eps": 1e-7, "adam_eps": 1e-7}
 
 OPTIMISERS = [
     Case(
@@ -113,6 +143,46 @@ OPTIMISERS = [
         {"b1": 0.8, "b2": 0.9, "trust_ratio_mask": ot.no_bias_or_norm},
         twin=lambda: optax.adam(0.1, 0.8, 0.9, 1e-6),
         twin_at={"min_ratio": 1.0, "max_ratio": 1.0},
+    ),
+    Case(
+        "muon",
+        ot.muon,
+        MUON,
+        {"ns_steps": 1},
+        twin=lambda: optax.contrib.muon(
+            0.1,
+            ns_steps=1,
+            beta=0.8,
+            eps=1e-7,
+            weight_decay=0.2,
+            nesterov=False,
+            adam_b1=0.7,
+            adam_b2=0.9,
+            adam_weight_decay=0.3,
+            muon_weight_dimension_numbers=of_kernel_alone,
+        ),
+        twin_at=MUON_AT,
+    ),
+    Case(
+        "muon_of_two_rates",
+        ot.muon,
+        MUON | {"consistent_rms": 0.2, "adam_learning_rate": 0.03},
+        {"ns_steps": 2, "mask": None},
+        twin=lambda: optax.contrib.muon(
+            0.1,
+            ns_steps=2,
+            beta=0.8,
+            eps=1e-7,
+            weight_decay=0.2,
+            nesterov=False,
+            adam_b1=0.7,
+            adam_b2=0.9,
+            adam_weight_decay=0.3,
+            adam_learning_rate=0.03,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=of_all_matrices,
+        ),
+        twin_at=MUON_AT,
     ),
     Case(
         "lars_plain",

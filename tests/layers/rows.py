@@ -80,6 +80,13 @@ def no_dtypes(layer: Any, *args: Any) -> Callable[..., nnx.Module]:
     return lambda dtype=None, param_dtype=None: layer(*args, rngs=nnx.Rngs(1))
 
 
+def own_dtype(layer: Any, *args: Any) -> Callable[..., nnx.Module]:
+    """A constructor of a layer without random numbers whose output has x's dtype."""
+    return lambda dtype=None, param_dtype=jnp.float32: layer(
+        *args, param_dtype=param_dtype
+    )
+
+
 CONV, LINEAR = (nnx.Conv, 6, 5, (3, 3)), (nnx.Linear, 6, 5)
 ITERATE = {"update_stats": True}
 KEEP = {"update_stats": False}
@@ -100,6 +107,7 @@ WEIGHTS: list[Row] = [
     ),
     Row("WSConv", make(layers.WSConv, 6, 5, (3, 3), scaled=True)),
     Row("WSConv:unscaled", make(layers.WSConv, 6, 5, (1, 1))),
+    Row("LayerScale", own_dtype(layers.LayerScale, 6, 0.5)),
     Row("Dropout", no_dtypes(layers.Dropout, 0.4), IMAGES, RANDOM, PLAIN),
     Row("DropConnect", wrapped(layers.DropConnect, LINEAR, 0.4), (4, 6), RANDOM, PLAIN),
     Row(
