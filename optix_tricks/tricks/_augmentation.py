@@ -30,6 +30,9 @@ erasing = image(
 rand_augment = image(
     calls=augment.rand_augment, name="rand_augment", place="policy", main="magnitude"
 )(as_it_is)
+trivial_augment = image(
+    calls=augment.trivial_augment, name="trivial_augment", place="policy", main="space"
+)(as_it_is)
 
 
 @image(calls=augment.random_resized_crop, place="crop", size=None, main="size")

@@ -71,6 +71,7 @@ nadamw = optimizer(
 )
 lars = optimizer(ot.lars, "lars", learning_rate=1.0)
 lamb = optimizer(ot.lamb, "lamb", learning_rate=2e-3, make=of_decayed, weight_decay=0.01)
+muon = optimizer(ot.muon, "muon", learning_rate=0.02)
 lion = optimizer(optax.lion, "lion", learning_rate=1e-4, make=of_decayed)
 
 
