@@ -100,14 +100,15 @@ SHAPES = {  # at the start, half way, at the end of 20 updates
     "wsd": (1, 1, 0),
     "onecycle": (1 / 25, None, 1 / 25 / 1e4),
     "linear_cosine": (1.001, None, 0.001),
-    "cosine_restarts": (1, None, 0),
+    "cosine_restarts": (1, None, None),
     "noisy_linear_cosine": (None, None, None),
 }
 
 
 @pytest.mark.parametrize("name", [n for n, t in TRICKS.items() if "shape" in t.slots])
 def test_a_shape_is_a_share_of_the_peak_over_the_run(name):
-    found = rates(tricks.sgd(1.0), TRICKS[name])
+    chosen = TRICKS[name](**({"cycles": 2} if name == "cyclical" else {}))
+    found = rates(tricks.sgd(1.0), chosen)
     for place, want in zip((0, 10, 20), SHAPES[name], strict=True):
         if want is not None:
             assert found[place] == pytest.approx(want, rel=1e-4, abs=1e-6)
@@ -135,9 +136,10 @@ def test_any_optimiser_of_optax_by_its_dotted_name():
     theirs = optax.adabelief(0.1)
     grads = {"w": jnp.asarray(gradient(START), jnp.float32)}
     ours = named.plan(DATA).functions.tx
-    for tx in (ours, theirs):
-        updates, _ = tx.update(grads, tx.init(NETWORK[1]), NETWORK[1])
-        np.testing.assert_allclose(updates["w"], -0.1 * np.sign(grads["w"]), rtol=1e-3)
+    steps = [
+        tx.update(grads, tx.init(NETWORK[1]), NETWORK[1])[0] for tx in (ours, theirs)
+    ]
+    np.testing.assert_allclose(steps[0]["w"], steps[1]["w"], rtol=1e-6)
     with pytest.raises(ValueError, match=r"dotted name of .*got 'optax.adma'"):
         Setup(NETWORK, batch_size=40).take(tricks.named(of="optax.adma")).plan(DATA)
 

@@ -76,7 +76,7 @@ def test_each_kernel_is_drawn_from_the_key_of_its_path():
     orthogonal = Setup(Mlp(), batch_size=8).take(tricks.sgd, tricks.orthogonal)
     w = np.asarray(kernel(orthogonal.plan(DATA), "layers/0/kernel"), np.float64)
     np.testing.assert_allclose(w @ w.T, np.eye(4), atol=1e-5)
-    normal = Setup(Mlp(), batch_size=8).take(tricks.sgd, tricks.normal(1.0))
+    normal = Setup(Mlp(), batch_size=8).take(tricks.sgd, tricks.normal(stddev=1.0))
     plan = normal.plan(DATA)
     a, b = kernel(plan, "layers/0/kernel"), kernel(plan, "layers/0/kernel", seed=1)
     assert not np.array_equal(a, b)
