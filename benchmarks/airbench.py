@@ -45,8 +45,8 @@ TEST_BATCH = 2000
 def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float, int]]:
     """Return `run(params, batch_stats, data, seed, steps) -> (seconds, correct)`."""
     mean, std = (jnp.asarray(x) for x in dataset.channel_statistics())
-    size = len(dataset.train_labels)
-    tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    size = dataset.train.size
+    tests = Batch(jnp.asarray(dataset.test.inputs), jnp.asarray(dataset.test.targets))
     epoch = make_epoch(job.step, mode=mode)
     settled_epoch = make_epoch(job.settled_step, mode=mode)
     settled = job.settled.epoch * steps_per_epoch(size, job.batch_size)
@@ -69,15 +69,15 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
     ) -> tuple[float, int]:
         jax.block_until_ready((params, stats))
         start = time.perf_counter()
-        state, order = begin(params, stats, data.images[:5000], jax.random.key(seed))
+        state, order = begin(params, stats, data.inputs[:5000], jax.random.key(seed))
         state, _ = epoch(state, data, order[:settled][:steps])
         if len(order) > settled:
             state, _ = settled_epoch(state, data, order[settled:][:steps])
         hits = [
             correct(
-                state, tests.images[i : i + TEST_BATCH], tests.labels[i : i + TEST_BATCH]
+                state, tests.inputs[i : i + TEST_BATCH], tests.targets[i : i + TEST_BATCH]
             )
-            for i in range(0, len(dataset.test_labels), TEST_BATCH)
+            for i in range(0, dataset.test.size, TEST_BATCH)
         ]
         hits = jax.block_until_ready(hits)
         return time.perf_counter() - start, int(sum(map(int, hits)))
@@ -89,10 +89,10 @@ def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: in
     """Train `runs` times after a warm-up; a row of the results."""
     job = recipe.build(config, dataset)
     run = make_run(job, dataset, mode)
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    random = np.random.default_rng(0).integers(0, 10, len(data.labels)).astype(np.int32)
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
+    random = np.random.default_rng(0).integers(0, 10, len(data.targets)).astype(np.int32)
     start = time.perf_counter()
-    random_data = data._replace(labels=jnp.asarray(random))
+    random_data = data._replace(targets=jnp.asarray(random))
     steps = 2 if jax.default_backend() == "cpu" else None
     run(job.params, job.batch_stats, random_data, 0, steps)
     warm_up = time.perf_counter() - start
@@ -114,10 +114,10 @@ def measure_peer_runs(config: Any, dataset: Dataset, runs: int) -> dict[str, Any
     run = make_run(config, dataset)
     start = time.perf_counter()
     if torch.cuda.is_available():
-        run(0, np.random.default_rng(0).integers(0, 10, len(dataset.train_labels)))
+        run(0, np.random.default_rng(0).integers(0, 10, dataset.train.size))
     warm_up = time.perf_counter() - start
     print(f"PyTorch warmed up in {warm_up:.1f} s", flush=True)
-    row = repeated(lambda seed: run(seed, dataset.train_labels), dataset, runs)
+    row = repeated(lambda seed: run(seed, dataset.train.targets), dataset, runs)
     return {"mode": f"PyTorch {torch.__version__}", "warm_up_s": warm_up} | row
 
 
@@ -129,7 +129,7 @@ def repeated(
     for seed in range(1, runs + 1):
         took, hits = run(seed)
         seconds.append(took)
-        accuracies.append(hits / len(dataset.test_labels))
+        accuracies.append(hits / dataset.test.size)
         print(f"run {seed}: {took:.3f} s, {accuracies[-1]:.2%}", flush=True)
     error = statistics.stdev(accuracies) / len(accuracies) ** 0.5 if runs > 1 else None
     return {
@@ -165,8 +165,8 @@ def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> An
     job = recipe.build(config, dataset)._replace(alternate=None, augment=None)
     batch = config.batch_size
     few = Batch(
-        jnp.asarray(dataset.train_images[:batch]),
-        jnp.asarray(dataset.train_labels[:batch]),
+        jnp.asarray(dataset.train.inputs[:batch]),
+        jnp.asarray(dataset.train.targets[:batch]),
     )
     held = [create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))]
     step = jit(job.step, donate_argnums=0)
@@ -177,7 +177,7 @@ def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> An
 
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     images = torch.randn(batch, 3, 32, 32, device=device)
-    labels = torch.from_numpy(np.array(dataset.train_labels[:batch])).long().to(device)
+    labels = torch.from_numpy(np.array(dataset.train.targets[:batch])).long().to(device)
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     network = torch_airbench.network(config.width, device)
     if device == "cuda":

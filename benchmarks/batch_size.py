@@ -200,8 +200,8 @@ def main() -> None:
     parser.add_argument("--targets", type=float, nargs="+", default=(0.3, 0.1, 0.03))
     given = parser.parse_args()
     digits = load_dataset("digits")
-    images = digits.train_images.reshape(len(digits.train_labels), -1) / 255
-    data = jnp.asarray(images, jnp.float32), jnp.asarray(digits.train_labels)
+    images = digits.train.inputs.reshape(digits.train.size, -1) / 255
+    data = jnp.asarray(images, jnp.float32), jnp.asarray(digits.train.targets)
     rows: list[dict[str, Any]] = []
     for target in given.targets:
         print(f"training loss {target}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optix_tricks.training import Dataset, generate, load_arrays
+from optix_tricks.training import Batch, Dataset, generate, load_arrays
 
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 
@@ -45,4 +45,5 @@ def _sprites(directory: Path) -> Dataset:
     train = images([f"data_batch_{i}.png" for i in range(1, 6)])
     test = images(["test_batch.png"])
     names = tuple(NAMES.split())
-    return Dataset("cifar10", train, labels("train"), test, labels("test"), names)
+    splits = Batch(train, labels("train")), Batch(test, labels("test"))
+    return Dataset("cifar10", *splits, names)

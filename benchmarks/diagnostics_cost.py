@@ -56,7 +56,7 @@ def with_loss_alone(step: Callable) -> Callable:
 
 def with_micro_batches(network: Network, *, measured: bool) -> Callable:
     """A step of four micro-batches, with or without the running noise scale."""
-    job, size = network.job, len(network.batch.labels) // 4
+    job, size = network.job, len(network.batch.targets) // 4
     noise = dynamics.running_noise_scale(size, 4 * size)
 
     def square(tree: Any) -> Any:
@@ -66,8 +66,8 @@ def with_micro_batches(network: Network, *, measured: bool) -> Callable:
         state, running = state
 
         def objective(params: Any, part: Batch) -> Any:
-            logits, _ = job.apply(params, state.batch_stats, part.images, train=True)
-            return jnp.mean(job.loss(logits, part.labels))
+            logits, _ = job.apply(params, state.batch_stats, part.inputs, train=True)
+            return jnp.mean(job.loss(logits, part.targets))
 
         parts = [
             jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], batch)
@@ -171,16 +171,16 @@ def calls_of(network: Network) -> dict[str, Callable[[Any], Any]]:
     """Diagnostics that are calls of their own, each a function of the parameters."""
     job, batch, key = network.job, network.batch, jax.random.key(0)
     stats = jax.tree.map(jnp.copy, job.batch_stats)
-    micro = len(batch.labels) // 8
+    micro = len(batch.targets) // 8
 
     def loss(params: Any, batch: Batch) -> Any:
-        logits, _ = job.apply(params, stats, batch.images, train=False)
-        return jnp.mean(job.loss(logits, batch.labels))
+        logits, _ = job.apply(params, stats, batch.inputs, train=False)
+        return jnp.mean(job.loss(logits, batch.targets))
 
     def mean_loss(logits: Any) -> Any:
-        return jnp.mean(job.loss(logits, batch.labels))
+        return jnp.mean(job.loss(logits, batch.targets))
 
-    images = batch.images.astype(jnp.float32) / 255
+    images = batch.inputs.astype(jnp.float32) / 255
     hessian = functools.partial(dynamics.hessian_operator, loss, batches=[batch])
     maybe_jit = jax.jit if network.looped else lambda f: f
     return {

@@ -159,7 +159,7 @@ def epochs(sizes: tuple[int, ...], effort: Effort) -> Growth:
     held = [create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))]
 
     def one_epoch(data: Batch) -> Any:
-        order = epoch_order(jax.random.key(1), 0, len(data.labels), job.batch_size)
+        order = epoch_order(jax.random.key(1), 0, len(data.targets), job.batch_size)
         held[0], series = epoch(held[0], data, order)
         return series
 

@@ -57,8 +57,8 @@ def mlp() -> Network:
 
 def resnet9(width: int, batch_size: int) -> Network:
     batch = images(batch_size, (32, 32, 3))
-    arrays = np.asarray(batch.images), np.asarray(batch.labels)
-    dataset = Dataset("random", *arrays, *arrays, tuple("0123456789"))
+    arrays = np.asarray(batch.inputs), np.asarray(batch.targets)
+    dataset = Dataset("random", *2 * [Batch(*arrays)], tuple("0123456789"))
     config = cifar10_resnet9.Config(width=width, batch_size=batch_size)
     job = cifar10_resnet9.build(config, dataset)
     name = f"ResNet-9 of width {width}, batch {batch_size}"

@@ -138,7 +138,7 @@ def our_block(
         "memory": sizes,
     }
     if not variant.scan:
-        facts["program_flops"] = compiled.cost_analysis()["flops"] / len(batch.labels)
+        facts["program_flops"] = compiled.cost_analysis()["flops"] / len(batch.targets)
     jax.block_until_ready(block())
     if held_bytes := jax.devices()[0].memory_stats():
         facts["process_peak_bytes"] = held_bytes["peak_bytes_in_use"]
@@ -153,8 +153,8 @@ def their_block(
 
     return torch_resnet50.block_of_steps(
         torch_resnet50.ResNet50(given.width, given.stages, CLASSES, MEAN, STD),
-        np.array(batch.images),
-        np.array(batch.labels),
+        np.array(batch.inputs),
+        np.array(batch.targets),
         rate=RATE,
         decay=DECAY,
         dtype=dtype,

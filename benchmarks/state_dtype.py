@@ -51,25 +51,25 @@ def adamw(config: cifar10_resnet9.Config, steps: int, dtype: str) -> Any:
 def run(config: cifar10_resnet9.Config, dataset: Dataset, dtype: str) -> dict[str, Any]:
     """Train once."""
     job = cifar10_resnet9.build(config, dataset)
-    size = len(dataset.train_labels)
+    size = dataset.train.size
     tx = adamw(config, config.epochs * steps_per_epoch(size, config.batch_size), dtype)
     state = create_state(job.params, job.batch_stats, tx, jax.random.key(config.seed))
     epoch = make_epoch(job._replace(tx=tx).step)
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
     start = time.perf_counter()
     for number in range(config.epochs):
         order = epoch_order(state.key, number, size, config.batch_size)
         state, _ = epoch(state, data, order)
     jax.block_until_ready(state)
     seconds = time.perf_counter() - start
-    test = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    test = Batch(jnp.asarray(dataset.test.inputs), jnp.asarray(dataset.test.targets))
     result = job.make_evaluate(views=False)(state, test)
     kept = [optax.tree.get(state.opt_state, name) for name in ("mu", "nu")]
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return {
         "dtype": dtype,
         "seed": config.seed,
-        "accuracy": float(result.accuracy),
+        "accuracy": result.metrics["accuracy"],
         "bytes_per_parameter": sum(x.nbytes for x in jax.tree.leaves(kept)) / parameters,
         "seconds": seconds,
     }

@@ -122,8 +122,8 @@ def trained(case: Case, kind: str) -> tuple[float, float, Seen]:
         at.append(time.perf_counter())
         return np.zeros(history["loss"].shape[:2], bool)
 
-    numbers = np.arange(len(DIGITS.train_labels))
-    train_data = DIGITS.train_images, DIGITS.train_labels, numbers
+    numbers = np.arange(len(DIGITS.train.targets))
+    train_data = DIGITS.train.inputs, DIGITS.train.targets, numbers
     result = sweep(
         init,
         lambda rate, state, batch: case.build(rate, 0).step(state, batch),

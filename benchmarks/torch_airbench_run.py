@@ -31,9 +31,9 @@ def make_run(config: Any, dataset: Dataset) -> Callable[[int, Any], tuple[float,
         return pixels.permute(0, 3, 1, 2).to(dtype)  # channels last in memory
 
     train_images, test_images = map(
-        normalised, (dataset.train_images, dataset.test_images)
+        normalised, (dataset.train.inputs, dataset.test.inputs)
     )
-    test_labels = torch.from_numpy(dataset.test_labels).to(device)
+    test_labels = torch.from_numpy(dataset.test.targets).to(device)
     net = network(config.width, device)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

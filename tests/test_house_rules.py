@@ -33,12 +33,13 @@ LEVELS = {
     "dynamics": 7,
     "initializers": 8,
     "training": 8,
-    "recipes": 9,
-    "reports": 9,
-    "studies": 10,
-    "cli": 11,
-    "testing": 11,
-    "__main__": 12,
+    "tricks": 9,
+    "recipes": 10,
+    "reports": 10,
+    "studies": 11,
+    "cli": 12,
+    "testing": 12,
+    "__main__": 13,
 }
 ALLOWED = {
     "flax": {
@@ -46,6 +47,7 @@ ALLOWED = {
         "dynamics",
         "initializers",
         "training",
+        "tricks",
         "recipes",
         "studies",
         "testing",

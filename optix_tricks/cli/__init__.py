@@ -1,4 +1,4 @@
-"""The command line: `optix-tricks list | train | lr-find | diagnose | report`."""
+"""The command line: `optix-tricks`; a command a file."""
 
 import sys
 import traceback
@@ -13,6 +13,7 @@ from optix_tricks.cli._diagnose import diagnose
 from optix_tricks.cli._lr_find import lr_find
 from optix_tricks.cli._options import UsageError, like
 from optix_tricks.cli._train import train
+from optix_tricks.cli._tricks import tricks
 
 USAGE = """\
 usage: optix-tricks list                              the recipes and what they claim
@@ -22,6 +23,7 @@ usage: optix-tricks list                              the recipes and what they 
        optix-tricks diagnose run RUN [--probe]        say what a run suffers from
        optix-tricks diagnose curvature RUN            a saddle, a minimum? how sharp?
        optix-tricks diagnose weight-norm [--parts ..] Page's experiments on weight decay
+       optix-tricks tricks [NAME]                     all tricks by slot; or one's card
        optix-tricks report RUN                        draw a run's page and figures again
 """
 
@@ -90,5 +92,6 @@ COMMANDS = {
     "train": train,
     "lr-find": lr_find,
     "diagnose": diagnose,
+    "tricks": tricks,
     "report": _report,
 }

@@ -1,6 +1,7 @@
 """`optix-tricks train`."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +16,26 @@ from optix_tricks.cli._options import UsageError, new_path, parse, recipe_of
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
     from optix_tricks.recipes import reconfigure
+    from optix_tricks.recipes._own import is_own
+    from optix_tricks.recipes._own_run import reconfigured
     from optix_tricks.training import RunDirectory
 
     if "--resume" in arguments:
-        path, wanted = _resumed(arguments)
+        accepted = "--accept-changed-file" in arguments
+        path, wanted = _resumed([x for x in arguments if x != "--accept-changed-file"])
         run, name, fields = RunDirectory.reopen(path)
         with run:  # closed whatever is refused
-            recipe, config = reconfigure(path, name, fields)
             if wanted not in (None, name):
                 raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
-            _run(recipe, config, lambda: run, resume=True)
+            if is_own(name):
+                own = reconfigured(path, name, fields, accept_changed_file=accepted)
+                _run(own.load, own.job, lambda: run, resume=True)
+                return
+            recipe, config = reconfigure(path, name, fields)
+            _run(*_of_package(recipe, config), lambda: run, resume=True)
+        return
+    if arguments and is_own(arguments[0]):
+        _train_own(*arguments)
         return
     name, recipe, flags = recipe_of("train", arguments)
     config, options = parse("train", name, recipe, flags)
@@ -33,7 +44,32 @@ def train(arguments: list[str]) -> None:
     def start() -> RunDirectory:
         return RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config))
 
-    _run(recipe, config, start, resume=False)
+    _run(*_of_package(recipe, config), start, resume=False)
+
+
+def _of_package(recipe: ModuleType, config: Any) -> tuple[Any, Any]:
+    from optix_tricks.training import load_dataset
+
+    def load() -> Any:
+        return load_dataset(config.dataset, data_dir=config.data_dir)
+
+    return load, functools.partial(recipe.build, config)
+
+
+def _train_own(name: str, *flags: str) -> None:
+    from optix_tricks.cli._own import own_run
+    from optix_tricks.recipes._own import load_own
+    from optix_tricks.training import RunDirectory
+
+    own, options = own_run("train", load_own(name), list(flags))
+    path = options.run_dir or new_path(Path(name).stem if name.endswith(".py") else name)
+
+    def start() -> RunDirectory:
+        run = RunDirectory.start(path, recipe=name, config=own.as_json())
+        own.keep_source(run.path)
+        return run
+
+    _run(own.load, own.job, start, resume=False)
 
 
 def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
@@ -50,22 +86,26 @@ def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
 
 
 def _run(
-    recipe: ModuleType, config: Any, directory: Callable[[], Any], *, resume: bool
+    load: Callable[[], Any],
+    build: Callable[[Any], Any],
+    directory: Callable[[], Any],
+    *,
+    resume: bool,
 ) -> None:
     from optix_tricks.reports import write_report
-    from optix_tricks.training import load_dataset, train
+    from optix_tricks.training import train
 
-    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
+    dataset = load()
     try:
-        job = recipe.build(config, dataset)
+        job = build(dataset)
     except ValueError as error:
         raise UsageError(str(error)) from error
     run = directory()  # only now: a wrong argument leaves nothing behind
     console = Console()
     with run:
         console.print(
-            f"{dataset.name}: {len(dataset.train_labels):,} training and "
-            f"{len(dataset.test_labels):,} test images, {dataset.num_classes} classes; "
+            f"{dataset.name}: {dataset.train.size:,} training and "
+            f"{dataset.test.size:,} test examples{_classes(dataset)}; "
             f"run directory {run.path}",
             highlight=False,
         )
@@ -76,12 +116,17 @@ def _run(
             raise KeyboardInterrupt(way_out) from stop
     page = write_report(run.path)
     table = Table(show_header=False)
-    table.add_row("test accuracy", f"[bold]{result.test_accuracy:.2%}")
-    table.add_row("correct", f"{result.test_correct:,} of {result.test_size:,}")
-    table.add_row("test loss", f"{result.test_loss:.4f}")
+    for name, value in result.test.metrics.items():
+        text = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
+        table.add_row(f"test {name.replace('_', ' ')}", f"[bold]{text}")
+    table.add_row("test loss", f"{result.test.loss:.4f} of {result.test.size:,} examples")
     table.add_row("epochs", f"{result.epochs} ({result.steps:,} steps)")
     table.add_row("training time", f"{result.seconds:.1f} s, evaluation not counted")
     table.add_row("parameters", f"{result.parameters:,}")
     table.add_row("curves", str(page.parent / "figures" / "curves.png"))
     table.add_row("page", str(page))
     console.print(table)
+
+
+def _classes(dataset: Any) -> str:
+    return f", {dataset.num_classes} classes" if dataset.num_classes else ""

@@ -69,7 +69,7 @@ def make_airbench_job(
     mean, std = dataset.channel_statistics()
     grey = [round(255 * float(x)) for x in mean]
     preprocess = normalize(jnp.asarray(mean), jnp.asarray(std))
-    first = jnp.asarray(dataset.train_images[:WHITENED])
+    first = jnp.asarray(dataset.train.inputs[:WHITENED])
     model = Airbench(
         dataset.num_classes,
         whitening=jax.jit(lambda images: patch_whitening(preprocess(images)))(first),
@@ -77,7 +77,7 @@ def make_airbench_job(
         rngs=nnx.Rngs(config.seed),
         **of_network,
     )
-    size = len(dataset.train_labels)
+    size = dataset.train.size
     per_epoch = steps_per_epoch(size, config.batch_size)
 
     def alternate(key: Array, images: Array, indices: Array, step: Array) -> Array:

@@ -55,7 +55,7 @@ def make_job(
       flip: average the final test over mirror images.
       checkpoint_every: epochs.
     """
-    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
+    steps = total_steps(config.epochs, dataset.train.size, config.batch_size)
     if closed := unopened_bounds(model, steps):
         warnings.warn(
             f"the run ends after {steps} steps, before the bounds of {len(closed)}"

@@ -67,7 +67,7 @@ def check_config(config: Any, dataset: Dataset) -> None:
     for field in dataclasses.fields(config):
         if field.name in CHECKS:
             CHECKS[field.name](field.name, getattr(config, field.name))
-    steps_per_epoch(len(dataset.train_labels), config.batch_size)
+    steps_per_epoch(dataset.train.size, config.batch_size)
     mixup, cutmix = getattr(config, "mixup", 0.0), getattr(config, "cutmix", 0.0)
     if mixup and cutmix:
         raise ValueError(f"cutmix must be 0 where mixup is {mixup}, got {cutmix}.")

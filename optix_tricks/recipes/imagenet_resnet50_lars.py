@@ -85,5 +85,5 @@ def make_optimizer(
 def build(config: Config, dataset: Dataset) -> Job:
     """Make the network, the augmentation and the optimiser for a data set."""
     check_config(config, dataset)
-    steps = total_steps(config.epochs, len(dataset.train_labels), config.batch_size)
+    steps = total_steps(config.epochs, dataset.train.size, config.batch_size)
     return make_resnet50_job(config, dataset, make_optimizer(config, steps))

@@ -79,7 +79,9 @@ def measure_curvature(
     figure = run.path / "figures" / "spectrum.png"
     with explained(run.path):
         figure.parent.mkdir(exist_ok=True)  # a directory that is read only fails early
-    x, y = (jnp.asarray(a[:images]) for a in (dataset.train_images, dataset.train_labels))
+    x, y = (
+        jnp.asarray(a[:images]) for a in (dataset.train.inputs, dataset.train.targets)
+    )
     starts = range(0, len(y), CHUNK)
     passes = 1 + MATVECS + 2 + PROBES * MATVECS
     batches = _Counted(
@@ -88,8 +90,8 @@ def measure_curvature(
     )
 
     def loss(params: PyTree, batch: Batch) -> Array:
-        logits, _ = job.apply(params, state.batch_stats, batch.images, train=False)
-        return jnp.mean(job.loss(logits, batch.labels))
+        logits, _ = job.apply(params, state.batch_stats, batch.inputs, train=False)
+        return jnp.mean(job.loss(logits, batch.targets))
 
     point_key, spectrum_key = jax.random.split(jax.random.key(SEED))
     point = classify_critical_point(

@@ -77,7 +77,7 @@ def find_learning_rate(
     """
     job = recipe.build(config, dataset)
     precision = policy(getattr(config, "compute_dtype", "float32"))
-    size, batch_size = len(dataset.train_labels), config.batch_size
+    size, batch_size = dataset.train.size, config.batch_size
     per_epoch = steps_per_epoch(size, batch_size)
 
     def optimizer(rate: Array) -> optax.GradientTransformation:
@@ -107,8 +107,8 @@ def find_learning_rate(
         epoch, place = divmod(step, per_epoch)
         index = order(seed, epoch)[place]
         return Batch(
-            jnp.asarray(dataset.train_images[index]),
-            jnp.asarray(dataset.train_labels[index]),
+            jnp.asarray(dataset.train.inputs[index]),
+            jnp.asarray(dataset.train.targets[index]),
             jnp.asarray(index),
         )
 

@@ -13,7 +13,6 @@ from jaxtyping import Array
 
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from_norms
-from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training import (
     Batch,
@@ -22,6 +21,7 @@ from optix_tricks.training import (
     TrainState,
     epoch_order,
     jit,
+    kernels_in_order,
     prepared,
     step_keys,
     steps_per_epoch,
@@ -94,8 +94,8 @@ def _rows(
     epoch: int,
     on_step: Callable[[int, int], None],
 ) -> list[Row]:
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    size = len(dataset.train_labels)
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
+    size = dataset.train.size
     per_epoch = steps_per_epoch(size, job.batch_size)
     left = total_steps(job.epochs, size, job.batch_size) - epoch * per_epoch
     steps = min(STEPS, left) if left > 0 else STEPS
@@ -162,13 +162,13 @@ class _Place(NamedTuple):
 
 def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
     """Return the function of a state that measures what is dear."""
-    layers = kernels_in_order(job, data.images[:1])
+    layers = kernels_in_order(*job[:3], data.inputs[:1])
 
     @jit
     def gradient(state: TrainState, data: Batch, number: Array) -> PyTree:
         """Of the loss, without penalty, of another batch than training will see next."""
         keys = step_keys(jax.random.fold_in(state.key, number), state.step)
-        index = jax.random.randint(keys.mix, (job.batch_size,), 0, len(data.labels))
+        index = jax.random.randint(keys.mix, (job.batch_size,), 0, data.size)
         seen = prepared(
             data.take(index),
             keys,
@@ -196,7 +196,7 @@ def _make_measure(job: Job, data: Batch) -> Callable[[TrainState], _Place]:
             pull = jax.grad(job.penalty)(state.params)
             gradients = [jax.tree.map(jnp.add, g, pull) for g in of_data]
         mean = jax.tree.map(lambda *g: sum(g) / BATCHES, *gradients)
-        some = data.images[:IMAGES], data.labels[:IMAGES]
+        some = data.inputs[:IMAGES], data.targets[:IMAGES]
         few = some, state.batch_stats, state.key
         ends = eigenpairs(
             hessian_operator(objective, state.params, batches=[few]),

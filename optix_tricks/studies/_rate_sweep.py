@@ -122,9 +122,9 @@ def _compiled(
     build_job: Callable[[Any, int], Job], dataset: Dataset, some_seed: int
 ) -> Callable[[float, int, Callable[[int], None]], tuple[float, float]]:
     """Return `run(rate, seed, on_epoch) -> (loss, accuracy)` around one compiled step."""
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    size = len(dataset.train_labels)
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
+    tests = Batch(jnp.asarray(dataset.test.inputs), jnp.asarray(dataset.test.targets))
+    size = dataset.train.size
 
     @functools.partial(jit, donate_argnums=0)
     def one_step(
@@ -152,7 +152,7 @@ def _compiled(
             if not jnp.isfinite(loss):
                 return float("nan"), float("nan")
         tested = evaluation()(state, tests)
-        return tested.loss, tested.accuracy
+        return tested.loss, tested.metrics["accuracy"]
 
     return run
 

@@ -3,10 +3,13 @@
 ====================  =====================================================
 networks              ResNet, ResNet9, ResNet18, ResNet34, ResNet50, BasicBlock,
                       BottleneckBlock, ConvNorm, make_part, make_norm, call_norm,
-                      max_pool_2x2, global_max_pool, count_parameters, policy
+                      max_pool_2x2, global_max_pool, count_parameters,
+                      kernels_in_order, policy
 a step                functional, create_state, normalize, make_train_step,
                       compile_step, compile_step_on_mesh, compile_step_on_devices,
                       step_keys, prepared, jit, compiler_options
+what is counted       accuracy, top_k_accuracy, label_accuracy, absolute_error,
+                      r_squared, default_metrics
 epochs                make_epoch, make_evaluate, predicted, epoch_order, epoch_orders,
                       steps_per_epoch, total_steps
 data                  Dataset, load_dataset, load_digits, load_arrays, load_tfds,
@@ -25,6 +28,7 @@ from optix_tricks.training._averaged_statistics import (
     lookahead_statistics,
     on_slow_weights,
 )
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._batch_statistics import refresh_batch_statistics
 from optix_tricks.training._blocks import BasicBlock, BottleneckBlock, ConvNorm
 from optix_tricks.training._checkpoint import CheckpointError, Checkpoints
@@ -54,10 +58,26 @@ from optix_tricks.training._generated import generate
 from optix_tricks.training._hints import LayerOutput, hint_loss, teacher_labels
 from optix_tricks.training._host_batches import ArraySource, Source, decode, host_batches
 from optix_tricks.training._host_crop import RandomResizedCrop
+from optix_tricks.training._job import Job, Settled
+from optix_tricks.training._layer_order import kernels_in_order
 from optix_tricks.training._layerwise import greedy_layerwise
-from optix_tricks.training._loop import Job, Result, Settled, train
+from optix_tricks.training._loop import Result, train
+from optix_tricks.training._metrics import (
+    Metric,
+    absolute_error,
+    accuracy,
+    default_metrics,
+    label_accuracy,
+    r_squared,
+    top_k_accuracy,
+)
 from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
 from optix_tricks.training._pictures import read_picture
+from optix_tricks.training._placing import (
+    compile_step,
+    compile_step_on_devices,
+    compile_step_on_mesh,
+)
 from optix_tricks.training._precision import Policy, policy
 from optix_tricks.training._resnet import (
     ResNet,
@@ -80,14 +100,10 @@ from optix_tricks.training._state import (
 from optix_tricks.training._step import (
     Alternate,
     Augment,
-    Batch,
     Metrics,
     Mix,
     Step,
     StepKeys,
-    compile_step,
-    compile_step_on_devices,
-    compile_step_on_mesh,
     make_train_step,
     prepared,
     step_keys,
@@ -114,6 +130,7 @@ __all__ = [
     "EarlyStoppingState",
     "Job",
     "LayerOutput",
+    "Metric",
     "Metrics",
     "Mix",
     "Part",
@@ -136,6 +153,8 @@ __all__ = [
     "Sweep",
     "TrainState",
     "Way",
+    "absolute_error",
+    "accuracy",
     "call_norm",
     "compile_step",
     "compile_step_on_devices",
@@ -144,6 +163,7 @@ __all__ = [
     "count_parameters",
     "create_state",
     "decode",
+    "default_metrics",
     "early_stopping",
     "environment",
     "epoch_order",
@@ -156,6 +176,8 @@ __all__ = [
     "hint_loss",
     "host_batches",
     "jit",
+    "kernels_in_order",
+    "label_accuracy",
     "load_arrays",
     "load_dataset",
     "load_digits",
@@ -174,6 +196,7 @@ __all__ = [
     "policy",
     "predicted",
     "prepared",
+    "r_squared",
     "read_picture",
     "refresh_batch_statistics",
     "restore_partially",
@@ -183,6 +206,7 @@ __all__ = [
     "sweep",
     "sweep_jobs",
     "teacher_labels",
+    "top_k_accuracy",
     "total_steps",
     "train",
 ]

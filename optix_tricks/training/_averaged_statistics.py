@@ -42,12 +42,12 @@ def lookahead_statistics(
     def with_slow(
         params: PyTree,
         batch_stats: PyTree,
-        images: Array,
+        inputs: PyTree,
         *,
         train: bool,
         key: Key[Array, ""] | None = None,
-    ) -> tuple[Array, PyTree]:
-        logits, fast = apply(params, batch_stats["fast"], images, train=train, key=key)
+    ) -> tuple[PyTree, PyTree]:
+        logits, fast = apply(params, batch_stats["fast"], inputs, train=train, key=key)
         if not train:
             return logits, batch_stats
         done = batch_stats["count"]

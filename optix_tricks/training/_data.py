@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from optix_tricks.training._dataset import (
+    ARRAYS,
     MOST_CLASSES,
     DataError,
     Dataset,
@@ -87,7 +88,10 @@ def load_tfds(
                     return load_arrays(home / _CACHE)._replace(name=name)
         dataset = checked(name, _read_records(name, builder))
     if cache:
-        write_npz(home / _CACHE, dataset._asdict() | {"fingerprint": fingerprint})
+        splits = (*dataset.train[:2], *dataset.test[:2])
+        arrays = dict(zip(ARRAYS, splits, strict=True))
+        arrays |= {"class_names": np.array(dataset.class_names)}
+        write_npz(home / _CACHE, arrays | {"fingerprint": np.array(fingerprint)})
     return dataset
 
 

@@ -1,4 +1,4 @@
-"""Image-classification data as uint8 arrays in memory, checked once.
+"""Data as arrays in memory; images of one class each are checked once.
 
 scikit-learn is imported only when its digits are asked for; TFDS is in data.py.
 """
@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optix_tricks.training._batch import Batch
+
 PathLike = str | os.PathLike[str]
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # of a .npz
 MOST_CLASSES = 2**16  # without names, where there are fewer images: more are ids
 
 
@@ -21,14 +24,15 @@ class DataError(RuntimeError):
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [n, size, size, channels]; labels int32 [n], indices of a class."""
+    """Examples to train and to test on, as trees of NumPy arrays.
+
+    Images are uint8 [n, size, size, channels], with the class of each, int32 [n].
+    """
 
     name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    class_names: tuple[str, ...]
+    train: Batch
+    test: Batch
+    class_names: tuple[str, ...] = ()  # where targets are classes
 
     @property
     def num_classes(self) -> int:
@@ -38,15 +42,15 @@ class Dataset(NamedTuple):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
-        return self.train_images.shape[1:]
+        return self.train.inputs.shape[1:]
 
     def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each channel, of training images over 255."""
         levels = np.arange(256) / 255
         channels = self.image_shape[-1]
         counts = np.zeros(256 * channels, np.int64)
-        for start in range(0, len(self.train_images), 256):  # at a time, to stay in cache
-            images = self.train_images[start : start + 256]
+        for start in range(0, self.train.size, 256):  # at a time, to stay in cache
+            images = self.train.inputs[start : start + 256]
             bins = images + 256 * np.arange(channels)
             counts += np.bincount(bins.ravel(), minlength=len(counts))
         weights = counts.reshape(channels, 256) / (counts.sum() / channels)
@@ -62,7 +66,7 @@ def load_digits() -> Dataset:
     images, `random_state=0`. Grey levels 0..16 are spread over 0..255.
 
     >>> digits = load_digits()
-    >>> digits.train_images.shape, digits.test_images.shape, len(digits.class_names)
+    >>> digits.train.inputs.shape, digits.test.inputs.shape, len(digits.class_names)
     ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
     import sklearn.datasets
@@ -86,7 +90,7 @@ def load_arrays(path: PathLike) -> Dataset:
     number of images at most: higher ones are ids and no indices of classes. The cache of
     `load_tfds` is such a file. Whatever is amiss raises a `DataError`.
     """
-    way_out = f"write it by np.savez with {', '.join(Dataset._fields[1:5])}"
+    way_out = f"write it by np.savez with {', '.join(ARRAYS)}"
     failure = f"{path} cannot be read as a .npz file"
     with explained(failure, way_out), open(path, "rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
@@ -115,10 +119,10 @@ def require(ok: Any, what: str, wanted: str, found: Any, way_out: str) -> None:
 
 def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
     """Hold arrays against the contract of `Dataset`; unnamed classes become numbers."""
-    for key in Dataset._fields[1:5]:
+    for key in ARRAYS:
         way_out = "save all four under their names"
         require(key in arrays, f"{name}: {key}", "given", list(arrays), way_out)
-    x_train, y_train, x_test, y_test = (arrays[key] for key in Dataset._fields[1:5])
+    x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)
     for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         what, found = f"{name}: {split}_images", f"{x.dtype} {list(x.shape)}"
         way_out = "scale the pixels to 0..255 and convert them by astype('uint8')"
@@ -143,7 +147,8 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
             way_out = "number the classes 0, 1, 2, ..., or give class_names"
         require(not wrong.size, f"{name}: {split}_labels", wanted, wrong[:1], way_out)
     y_train, y_test = y_train.astype(np.int32), y_test.astype(np.int32)
-    return Dataset(name, x_train, y_train, x_test, y_test, tuple(map(str, names)))
+    splits = Batch(x_train, y_train), Batch(x_test, y_test)
+    return Dataset(name, *splits, tuple(map(str, names)))
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, Any]) -> None:

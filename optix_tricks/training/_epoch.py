@@ -7,29 +7,31 @@ takes 154 MB.
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Integer, Key, Num
+from jaxtyping import Array, Float, Int, Integer, Key
 
 from optix_tricks._checks import check_count
 from optix_tricks._packed import unpacked
 from optix_tricks._tree import PyTree, check_arrays
+from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._compiling import jit
+from optix_tricks.training._metrics import Metric, default_metrics
 from optix_tricks.training._state import Apply, TrainState
-from optix_tricks.training._step import Batch, Metrics, Step
+from optix_tricks.training._step import Metrics, Step
 
 Series = dict[str, Float[Array, " steps"]]
-Predict = Callable[[Array], Array]  # from images to logits
-Views = Callable[[Predict, Array], Array]  # such as `augment.flip_predict`
+Predict = Callable[[Any], Any]  # from inputs to outputs
+Views = Callable[[Predict, Any], Any]  # such as `augment.flip_predict`
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """How many full batches `size` images make.
+    """How many full batches `size` examples make.
 
     Raises:
       ValueError: if not one batch is full.
@@ -38,7 +40,7 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     steps = size // batch_size
     if steps == 0:
         raise ValueError(
-            f"batch_size must be at most the number of training images, {size}, "
+            f"batch_size must be at most the number of training examples, {size}, "
             f"got {batch_size}."
         )
     return steps
@@ -172,36 +174,36 @@ def run_steps(
 
 
 class Evaluation(NamedTuple):
-    """Result of `make_evaluate`'s function."""
+    """Result of `make_evaluate`'s function; means are by the data's weights."""
 
-    loss: float  # mean over all examples
-    accuracy: float  # correct / size
-    correct: int
-    size: int
+    loss: float
+    metrics: dict[str, float]
+    size: int  # examples
 
 
 def predicted(
     apply: Apply,
     params: PyTree,
     batch_stats: PyTree,
-    images: Num[Array, "batch height width channel"],
+    inputs: PyTree,
     *,
     views: Views | None,
-) -> Float[Array, "batch classes"]:
-    """Return a network's logits in evaluation, from several views where there are any."""
+) -> PyTree:
+    """Return a network's outputs in evaluation, of several views where there are any."""
 
-    def predict(images: Array) -> Array:
-        return apply(unpacked(params), batch_stats, images, train=False)[0]
+    def predict(inputs: PyTree) -> PyTree:
+        return apply(unpacked(params), batch_stats, inputs, train=False)[0]
 
-    return predict(images) if views is None else views(predict, images)
+    return predict(inputs) if views is None else views(predict, inputs)
 
 
 def make_evaluate(
     apply: Apply,
-    loss: Callable[[Array, Array], Array],
+    loss: Callable[[Any, Any], Array],
     *,
     batch_size: int,
     views: Views | None = None,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> Callable[[PyTree, PyTree, Batch], Evaluation]:
     """Build `evaluate(params, batch_stats, data)`, exact on uneven last batches.
 
@@ -209,9 +211,11 @@ def make_evaluate(
       apply: the network, run with its running statistics.
       loss: as in `make_train_step`. One that compares examples sees those of a batch
         together, and its mean depends on `batch_size`.
-      batch_size: images per call. The network gets a last batch that is filled up with
-        copies of image 0, so that it is compiled for one shape; the loss does not.
+      batch_size: examples per call. The network gets a last batch that is filled up with
+        copies of the first example, so that it is compiled for one shape; the loss does
+        not.
       views: predicts from several views of each image, such as `flip_predict`.
+      metrics: as in `make_train_step`.
 
     Nothing is read back before the last batch.
 
@@ -221,39 +225,36 @@ def make_evaluate(
     check_count("batch_size", batch_size, minimum=1)
 
     @jit
-    def predict(
-        params: PyTree,
-        batch_stats: PyTree,
-        images: Num[Array, "batch height width channel"],
-    ) -> Float[Array, "batch classes"]:
-        return predicted(apply, params, batch_stats, images, views=views)
+    def predict(params: PyTree, batch_stats: PyTree, inputs: PyTree) -> PyTree:
+        return predicted(apply, params, batch_stats, inputs, views=views)
 
     @functools.partial(jit, static_argnames="size")
     def count(
-        logits: Float[Array, "batch classes"],
-        labels: Integer[Array, " batch"],
-        *,
-        size: int,
-    ) -> tuple[Array, Array]:
-        logits, labels = logits[:size], labels[:size]
-        hits = jnp.argmax(logits, axis=-1) == labels
-        return jnp.sum(hits), jnp.sum(loss(logits, labels))
+        outputs: PyTree, batch: Batch, *, size: int
+    ) -> dict[str, tuple[Array, Array]]:
+        outputs, batch = jax.tree.map(lambda x: x[:size], (outputs, batch))
+        counted = default_metrics(outputs, batch.targets) if metrics is None else metrics
+        return {
+            name: weighted(of(outputs, batch.targets), batch.weights)
+            for name, of in {"loss": loss, **counted}.items()
+        }
 
     def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
         check_arrays("params", params)
         check_arrays("batch_stats", batch_stats)
-        size = len(data.labels)
+        size = data.size
         if not size:
             raise ValueError("data must hold at least one example, got none.")
         parts = []
         for start in range(0, size, batch_size):
             index = jnp.arange(start, start + batch_size)
-            filled = jnp.where(index < size, index, 0)
-            logits = predict(params, batch_stats, data.images[filled])
-            left = min(batch_size, size - start)
-            parts.append(count(logits, data.labels[filled], size=left))
-        hits, losses = zip(*jax.device_get(parts), strict=True)
-        correct, total = int(np.sum(hits)), float(np.sum(losses, dtype=np.float64))
-        return Evaluation(total / size, correct / size, correct, size)
+            batch = data.take(jnp.where(index < size, index, 0))
+            outputs = predict(params, batch_stats, batch.inputs)
+            parts.append(count(outputs, batch, size=min(batch_size, size - start)))
+        sums = jax.tree.map(
+            lambda *x: np.sum(x, dtype=np.float64), *jax.device_get(parts)
+        )
+        means = {name: float(total / weight) for name, (total, weight) in sums.items()}
+        return Evaluation(means.pop("loss"), means, size)
 
     return evaluate

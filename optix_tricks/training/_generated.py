@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
 
 CLASSES, TRAIN, TEST = 10, 2048, 512
@@ -45,4 +46,5 @@ def generate(size: int = 64, *, seed: int = 0) -> Dataset:
     labels = [np.arange(n, dtype=np.int32) % CLASSES for n in (TRAIN, TEST)]
     names = tuple(f"pattern {i}" for i in range(CLASSES))
     train, test = (images_of(each) for each in labels)
-    return Dataset(f"generated/{size}", train, labels[0], test, labels[1], names)
+    splits = Batch(train, labels[0]), Batch(test, labels[1])
+    return Dataset(f"generated/{size}", *splits, names)

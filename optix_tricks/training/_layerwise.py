@@ -121,12 +121,12 @@ def _stage(below: list[_Network], block: _Network, head: _Network) -> _Network:
     def apply(
         params: PyTree,
         batch_stats: PyTree,
-        images: Array,
+        inputs: PyTree,
         *,
         train: bool,
         key: Array | None = None,
-    ) -> tuple[Array, PyTree]:
-        x = images
+    ) -> tuple[PyTree, PyTree]:
+        x = inputs
         for evaluate, (weights, stats) in zip(frozen, batch_stats["below"], strict=True):
             x, _ = evaluate(weights, stats, x, train=False)
         keys = (None, None) if key is None else jax.random.split(key)

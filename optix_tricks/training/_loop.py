@@ -1,137 +1,52 @@
 """The host's side of a run: epochs, evaluation, records, checkpoints, progress."""
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array
 
-from optix_tricks._tree import PyTree
 from optix_tricks.training._checkpoint import Checkpoints
 from optix_tricks.training._data import Dataset
 from optix_tricks.training._epoch import (
     Evaluation,
     Series,
-    Views,
     epoch_orders,
     make_epoch,
-    make_evaluate,
-    predicted,
     steps_per_epoch,
     total_steps,
 )
 from optix_tricks.training._events import EventFile
+from optix_tricks.training._job import Job
 from optix_tricks.training._progress import Progress
 from optix_tricks.training._resnet import count_parameters
 from optix_tricks.training._run_directory import RunDirectory, RunError
-from optix_tricks.training._state import Apply, TrainState, create_state
-from optix_tricks.training._step import (
-    Alternate,
-    Augment,
-    Batch,
-    Mix,
-    Step,
-    make_train_step,
-)
+from optix_tricks.training._state import TrainState, create_state
 
-TEST_BATCH = 500
 NUMBERS = ("loss", "gradient_norm")  # of a step, without which there is no run
 
 
-class Settled(NamedTuple):
-    """A cheaper network function, for epochs in which some weights stay as they are.
-
-    It stops their gradients, and what only these needed is not computed.
-    """
-
-    epoch: int  # the first of them
-    apply: Apply
-
-
-class Job(NamedTuple):
-    """What a recipe makes of its numbers; everything that `train` needs."""
-
-    apply: Apply
-    params: PyTree
-    batch_stats: PyTree
-    loss: Callable[[Array, Array], Array]  # trained on
-    tx: optax.GradientTransformation
-    augment: Augment | None
-    epochs: float  # the last may be a fraction
-    batch_size: int
-    seed: int  # of shuffling and augmentation
-    test_loss: Callable[[Array, Array], Array]
-    test_views: Views | None = None  # of the final test
-    checkpoint_every: int = 1  # epochs
-    mix: Mix | None = None  # of images and labels, after `augment`
-    penalty: Callable[[PyTree], Array] | None = None  # of the parameters, in the loss
-    alternate: Alternate | None = None  # of images, before `augment`
-    tested: Callable[[TrainState], TrainState] = lambda state: state  # with an average
-    packed: bool = False  # parameters and optimiser state in a few buffers
-    settled: Settled | None = None  # for speed alone: `step` is right in every epoch
-
-    @property
-    def step(self) -> Step:
-        """The training step, not yet compiled."""
-        return make_train_step(
-            self.apply,
-            self.loss,
-            self.tx,
-            alternate=self.alternate,
-            augment=self.augment,
-            mix=self.mix,
-            penalty=self.penalty,
-        )
-
-    @property
-    def settled_step(self) -> Step:
-        """The training step once the job has settled, not yet compiled."""
-        return (self._replace(apply=self.settled.apply) if self.settled else self).step
-
-    def is_settled(self, epoch: int) -> bool:
-        """Whether `settled_step` may be taken in this epoch."""
-        return self.settled is not None and epoch >= self.settled.epoch
-
-    def predicted(self, state: TrainState, images: Array) -> Array:
-        """Return the logits that are tested: from an average, of all views."""
-        shown = self.tested(state)
-        of_network = self.apply, shown.params, shown.batch_stats
-        return predicted(*of_network, images, views=self.test_views)
-
-    def make_evaluate(
-        self, *, views: bool = True
-    ) -> Callable[[TrainState, Batch], Evaluation]:
-        """Build the test of a state, of one view alone if `views` is False."""
-        evaluate = make_evaluate(
-            self.apply,
-            self.test_loss,
-            batch_size=TEST_BATCH,
-            views=self.test_views if views else None,
-        )
-
-        def of_state(state: TrainState, data: Batch) -> Evaluation:
-            shown = self.tested(state)
-            return evaluate(shown.params, shown.batch_stats, data)
-
-        return of_state
+_epoch_of = functools.lru_cache(maxsize=16)(make_epoch)  # of a step one epoch
 
 
 class Result(NamedTuple):
     """What a run came to; written to result.json."""
 
-    test_accuracy: float
-    test_loss: float
-    test_correct: int
-    test_size: int
+    test: Evaluation
     epochs: float
     steps: int
     parameters: int
     seconds: float  # of the training epochs, compilation included, evaluation not
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain numbers by name, such as `test_loss` and `test_accuracy`."""
+        of_test = {"loss": self.test.loss, **self.test.metrics, "size": self.test.size}
+        named = {f"test_{name}": x for name, x in of_test.items()}
+        return named | {name: x for name, x in self._asdict().items() if name != "test"}
 
 
 def train(
@@ -155,11 +70,8 @@ def train(
       RunError: if the loss is not finite, or the disk is full.
       CheckpointError: if there is no checkpoint, or one of another model.
     """
-    train_data = Batch(
-        jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
-    )
-    test_data = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
-    epoch, settled_epoch = make_epoch(job.step), make_epoch(job.settled_step)
+    train_data, test_data = jax.tree.map(jnp.asarray, (dataset.train, dataset.test))
+    epoch, settled_epoch = _epoch_of(job.step), _epoch_of(job.settled_step)
     evaluate = job.make_evaluate(views=False)
     final = evaluate if job.test_views is None else job.make_evaluate()
     state = create_state(
@@ -169,7 +81,7 @@ def train(
         jax.random.key(job.seed),
         packed=job.packed,
     )
-    of_data = job.epochs, len(dataset.train_labels), job.batch_size
+    of_data = job.epochs, dataset.train.size, job.batch_size
     steps = steps_per_epoch(*of_data[1:])
 
     with Checkpoints(run.path / "checkpoints") as checkpoints:
@@ -200,7 +112,7 @@ def train(
                     "step": rows[-1]["step"],
                     "epoch": min(number + 1, job.epochs),
                     "loss": tested.loss,
-                    "accuracy": tested.accuracy,
+                    **tested.metrics,
                     "seconds": seconds,
                 }
                 _record(run, events, [test_row])
@@ -210,16 +122,13 @@ def train(
                     checkpoints.save(number + 1, state)
         tested = final(state, test_data)
     result = Result(
-        test_accuracy=tested.accuracy,
-        test_loss=tested.loss,
-        test_correct=tested.correct,
-        test_size=tested.size,
+        test=tested,
         epochs=job.epochs,
         steps=total_steps(*of_data),
         parameters=count_parameters(job.params),
         seconds=seconds,
     )
-    run.write_json("result.json", result._asdict())
+    run.write_json("result.json", result.as_json())
     return state, result
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+OF_A_ROW = ("kind", "step", "epoch", "loss", "seconds")  # and no metric
+
 
 class Progress:
     """Shows where a run is: a bar within it, and a printed row for each epoch."""
@@ -16,6 +18,7 @@ class Progress:
     def __init__(self, epochs: int | float, steps: int, batch_size: int):
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.console = Console()
+        self._has_head = False
         self.bars = Bars(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
@@ -27,12 +30,7 @@ class Progress:
         )
 
     def __enter__(self) -> "Progress":
-        """Start the bar and print the head of the rows."""
-        self.console.print(
-            f"{'epoch':>7} {'train loss':>11} {'accuracy':>9} {'test loss':>10} "
-            f"{'accuracy':>9} {'seconds':>8}",
-            style="bold",
-        )
+        """Start the bar."""
         self.bars.start()
         self.task = self.bars.add_task(
             "",
@@ -57,7 +55,7 @@ class Progress:
                 self.task,
                 completed=epoch * self.steps + i + 1,
                 epoch=epoch + 1,
-                rate=f"{rate:,.0f} images/s",
+                rate=f"{rate:,.0f} examples/s",
             )
 
         return update
@@ -65,11 +63,31 @@ class Progress:
     def end_epoch(
         self, epoch: int, rows: list[dict[str, Any]], test: dict[str, Any]
     ) -> None:
-        """Print an epoch's means."""
+        """Print an epoch's loss and its first metric, in training and in the test."""
+        metric = next((name for name in test if name not in OF_A_ROW), None)
+        if not self._has_head:
+            cells = "train loss", metric or "", "test loss", metric or ""
+            self._print("epoch", *cells, "seconds", style="bold")
         loss = np.mean([row["loss"] for row in rows])
-        accuracy = np.mean([row["accuracy"] for row in rows])
-        self.console.print(
-            f"{epoch + 1:>7} {loss:>11.4f} {accuracy:>9.2%} {test['loss']:>10.4f} "
-            f"{test['accuracy']:>9.2%} {test['seconds']:>8.1f}",
-            highlight=False,
+        of_train = np.mean([row[metric] for row in rows]) if metric else None
+        of_test = test[metric] if metric else None
+        self._print(
+            f"{epoch + 1}",
+            f"{loss:.4f}",
+            _told(metric, of_train),
+            f"{test['loss']:.4f}",
+            _told(metric, of_test),
+            f"{test['seconds']:.1f}",
         )
+
+    def _print(self, *cells: str, style: str | None = None) -> None:
+        self._has_head = True
+        widths = 7, 11, max(len(cells[2]), 9), 10, max(len(cells[4]), 9), 8
+        line = " ".join(f"{x:>{n}}" for x, n in zip(cells, widths, strict=True))
+        self.console.print(line, style=style, highlight=False)
+
+
+def _told(metric: str | None, value: float | None) -> str:
+    if metric is None or value is None:
+        return ""
+    return f"{value:.2%}" if "accuracy" in metric else f"{value:.4f}"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Int, Key
 
 from optix_tricks._packed import pack
 from optix_tricks._tree import PyTree, check_arrays
@@ -19,7 +19,7 @@ class TrainState(NamedTuple):
 
     step: Int[Array, ""]  # int32, steps done
     params: PyTree
-    batch_stats: PyTree  # running mean and variance of the normalisation layers
+    batch_stats: PyTree  # all that the network carries and no gradient moves
     opt_state: PyTree
     key: Key[Array, ""]  # never changes; each step folds its number in
 
@@ -28,21 +28,32 @@ class TrainState(NamedTuple):
 class Apply(Protocol):
     """A network as a pure function; see `functional`."""
 
+    def __hash__(self) -> int: ...
     def __call__(
         self,
         params: PyTree,
         batch_stats: PyTree,
-        images: Num[Array, "batch height width channel"],
+        inputs: PyTree,
         *,
         train: bool,
         key: Key[Array, ""] | None = None,
-    ) -> tuple[Float[Array, "batch classes"], PyTree]: ...
+    ) -> tuple[PyTree, PyTree]: ...
+
+
+def pixels_as_floats(inputs: PyTree) -> PyTree:
+    """Return floats and uint8 as float32; other integers, such as tokens, as they are."""
+
+    def as_float(x: Array) -> Array:
+        is_number = jnp.issubdtype(x.dtype, jnp.floating) or x.dtype == jnp.uint8
+        return x.astype(jnp.float32) if is_number else x
+
+    return jax.tree.map(as_float, inputs)
 
 
 def functional(
     model: nnx.Module,
     *,
-    preprocess: Callable[[Array], Array] = lambda images: images.astype(jnp.float32),
+    preprocess: Callable[[Any], Any] = pixels_as_floats,
     output_dtype: Any = None,
 ) -> tuple[Apply, PyTree, PyTree]:
     """Split an nnx model once into a pure function and plain dicts of arrays.
@@ -60,29 +71,24 @@ def functional(
     each of the model's streams starts anew from it. The same key draws the same.
 
     Args:
-      model: any module that is called on images, with `train=` or without, and whose
-        variables are `nnx.Param`, `nnx.BatchStat` and `nnx.RngState`.
-      preprocess: applied to the images first, inside: scaling and normalisation.
-      output_dtype: of the logits; None leaves them as the model returns them.
+      model: any module that is called on the inputs, with `train=` or without.
+      preprocess: applied to the inputs first, inside: scaling and normalisation.
+      output_dtype: of the outputs; None leaves them as the model returns them.
 
     Returns:
-      `apply(params, batch_stats, images, train=..., key=...) -> (logits, batch_stats)`,
-      the parameters, and the batch statistics. A model without random numbers needs no
-      key.
+      `apply(params, batch_stats, inputs, train=..., key=...) -> (outputs, batch_stats)`,
+      the parameters, and the batch statistics: with them every variable of a type of its
+      own, which the step carries along. What a call sows (`nnx.Intermediate`) is not
+      kept. A model without random numbers needs no key.
 
     Raises:
-      ValueError: if the model has other variables, or its call needs more than images
-        and `train`; when `apply` is called, if random numbers are trained with and no
-        key is given, or batch statistics move with `train=False`.
+      ValueError: if the model's call needs more than inputs and `train`; when `apply` is
+        called, if random numbers are trained with and no key is given, or batch
+        statistics move with `train=False`.
     """
-    parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
-    _, params, stats, streams, rest = parts
-    if jax.tree.leaves(rest):
-        kinds = {type(x).__name__ for _, x in nnx.to_flat_state(rest)}
-        raise ValueError(
-            "model must hold nothing but parameters, batch statistics and random state, "
-            f"found {', '.join(sorted(kinds))}."
-        )
+    parts: Any = nnx.split(model, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
+    _, params, streams, _, stats = parts
+    carried = {path for path, _ in nnx.to_flat_state(stats)}
     check_call(model)
     graphs = {
         train: nnx.graphdef(in_mode(nnx.merge(*parts, copy=True), train=train))
@@ -92,11 +98,11 @@ def functional(
     def apply(
         params: PyTree,
         batch_stats: PyTree,
-        images: Array,
+        inputs: PyTree,
         *,
         train: bool,
         key: Array | None = None,
-    ) -> tuple[Array, PyTree]:
+    ) -> tuple[PyTree, PyTree]:
         if train and key is None and jax.tree.leaves(streams):
             raise ValueError(
                 "key must be given to train a model that draws random numbers, got None."
@@ -104,11 +110,12 @@ def functional(
         check_arrays("params", params)
         check_arrays("batch_stats", batch_stats)
         started = streams if key is None else _started(streams, key)
-        module: Any = nnx.merge(graphs[train], params, batch_stats, started, copy=True)
-        logits = module(preprocess(images), **train_argument(module, train=train))
+        module: Any = nnx.merge(graphs[train], params, started, batch_stats, copy=True)
+        outputs = module(preprocess(inputs), **train_argument(module, train=train))
         if output_dtype is not None:
-            logits = logits.astype(output_dtype)
-        return logits, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+            outputs = jax.tree.map(lambda x: x.astype(output_dtype), outputs)
+        after = nnx.state(module, lambda path, _: path in carried)
+        return outputs, nnx.to_pure_dict(after)
 
     return apply, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 

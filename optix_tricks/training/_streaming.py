@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax.sharding import Sharding
 
 from optix_tricks._checks import check_count
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._epoch import Series, run_steps, steps_per_epoch
 from optix_tricks.training._host_batches import HostAugment, Source, host_batches
 from optix_tricks.training._state import TrainState
-from optix_tricks.training._step import Batch, Metrics, Step
+from optix_tricks.training._step import Metrics, Step
 
 
 class Waiting(NamedTuple):
@@ -88,7 +89,7 @@ class Stream(Iterator[Batch]):
       >>> with Stream(source, batch_size=4, seed=0) as stream:
       ...     first, second = next(stream), next(stream)
       >>> with Stream(source, batch_size=4, seed=0, start=1) as stream:
-      ...     bool((next(stream).labels == second.labels).all())
+      ...     bool((next(stream).targets == second.targets).all())
       True
     """
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._tree import PyTree
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
-from optix_tricks.training._loop import Job
+from optix_tricks.training._job import Job
 from optix_tricks.training._state import TrainState, create_state
-from optix_tricks.training._step import Batch, Metrics
+from optix_tricks.training._step import Metrics
 from optix_tricks.training._sweep import Sweep, sweep
 
 
@@ -38,7 +38,8 @@ def sweep_jobs(
 
     Returns:
         A sweep whose history has the metrics of `make_train_step` at each step, and
-        `test_accuracy` and `test_loss` after each epoch, of the job's views.
+        `test_loss` and the job's metrics as `test_accuracy` after each epoch, of the
+        job's views.
 
     Raises:
         ValueError: see `sweep`.
@@ -56,24 +57,22 @@ def sweep_jobs(
         return build_job(setting, seeds[0]).step(state, batch)
 
     def evaluate(state: TrainState, batch: Batch) -> dict[str, Array]:
-        logits = first.predicted(state, batch.images)
+        outputs = first.predicted(state, batch.inputs)
+        counted = {"loss": first.test_loss, **first.counted(outputs, batch.targets)}
         return {
-            "test_accuracy": jnp.argmax(logits, axis=-1) == batch.labels,
-            "test_loss": first.test_loss(logits, batch.labels),
+            f"test_{name}": of(outputs, batch.targets) for name, of in counted.items()
         }
 
-    numbers = np.arange(len(dataset.train_labels))
-    train_data = dataset.train_images, dataset.train_labels, numbers
-    test_data = dataset.test_images, dataset.test_labels
+    numbers = jnp.arange(dataset.train.size)
     return sweep(
         init,
         step,
         settings=settings,
         seeds=seeds,
-        data=Batch(*map(jnp.asarray, train_data)),
+        data=jax.tree.map(jnp.asarray, dataset.train._replace(indices=numbers)),
         epochs=first.epochs,
         batch_size=first.batch_size,
         evaluate=evaluate,
-        test_data=Batch(*map(jnp.asarray, test_data)),
+        test_data=jax.tree.map(jnp.asarray, dataset.test),
         **options,
     )

@@ -45,7 +45,7 @@ def test_report_draws_the_page_again(capsys, tmp_path):
         (
             ["train", "digits", "--batch-size", "5000"],
             2,
-            "batch_size must be at most the number of training images, 1437, got 5000",
+            "batch_size must be at most the number of training examples, 1437, got 5000",
         ),
         (["train", "digits", "--momentum", "1.5"], 2, r"must be in \[0, 1\), got 1.5"),
         (["train", "digits", "--weight-decay", "-1"], 2, "weight_decay .* got -1.0"),

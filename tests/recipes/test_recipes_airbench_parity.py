@@ -40,7 +40,7 @@ def dataset():
     noise = smooth[:, :32, :32] + 0.3 * rng.normal(size=(SIZE, 32, 32, 3))
     images = np.clip(120 + 60 * noise, 0, 255).astype(np.uint8)
     labels = rng.integers(0, 10, SIZE).astype(np.int32)
-    return Dataset("noise", images, labels, images, labels, tuple("0123456789"))
+    return Dataset("noise", *2 * [Batch(images, labels)], tuple("0123456789"))
 
 
 def to_ours(tensors):
@@ -94,10 +94,10 @@ class Both:
         job = recipe.build(config, data)
         self.job = job._replace(alternate=None, augment=None)
         mean, std = (x.astype(np.float64) for x in data.channel_statistics())
-        pixels = (data.train_images / 255 - mean) / std
+        pixels = (data.train.inputs / 255 - mean) / std
         self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        self.labels = torch.from_numpy(data.train_labels).long()
-        self.data = Batch(jnp.asarray(data.train_images), jnp.asarray(data.train_labels))
+        self.labels = torch.from_numpy(data.train.targets).long()
+        self.data = Batch(jnp.asarray(data.train.inputs), jnp.asarray(data.train.targets))
         self.theirs = stepping.start(*reference.init(1, self.images, self.recipe))
         params, stats = to_ours(self.theirs.params), to_ours(self.theirs.stats)
         if "slow" in job.batch_stats:
@@ -150,8 +150,8 @@ def test_gradients_are_theirs(name):
     @jax.jit
     def gradients(params):
         def total(params):
-            logits, _ = job.apply(params, state.batch_stats, few.images, train=True)
-            return jnp.sum(job.loss(logits, few.labels))
+            logits, _ = job.apply(params, state.batch_stats, few.inputs, train=True)
+            return jnp.sum(job.loss(logits, few.targets))
 
         return jax.grad(total)(params)
 
@@ -185,7 +185,7 @@ def test_every_step_of_a_run_is_theirs(name, settle):
     def predict(images):
         return both.job.apply(tested.params, tested.batch_stats, images, train=False)[0]
 
-    ours = jax.jit(lambda images: both.job.test_views(predict, images))(both.data.images)
+    ours = jax.jit(lambda images: both.job.test_views(predict, images))(both.data.inputs)
     theirs = reference.tta_logits(
         both.theirs.params, both.theirs.stats, both.images, recipe=both.recipe
     )

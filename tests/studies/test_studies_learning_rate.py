@@ -121,10 +121,10 @@ def test_the_curve_is_that_of_the_recipes_own_steps(images):
     state = create_state(job.params, job.batch_stats, tx, jax.random.key(4))
     want = []
     for t in range(10):
-        index = epoch_order(jax.random.key(4), t // 2, len(images.train_labels), 512)
+        index = epoch_order(jax.random.key(4), t // 2, len(images.train.targets), 512)
         index = np.asarray(index[t % 2])
-        labels = jnp.asarray(images.train_labels[index])
-        batch = Batch(jnp.asarray(images.train_images[index]), labels)
+        labels = jnp.asarray(images.train.targets[index])
+        batch = Batch(jnp.asarray(images.train.inputs[index]), labels)
         state, metrics = step(state, batch)
         want.append(metrics["loss"])
     np.testing.assert_allclose(study.test.losses[1], want, rtol=1e-4)

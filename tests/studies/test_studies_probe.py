@@ -12,12 +12,12 @@ from optix_tricks import recipes
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.studies import _probe as probe
 from optix_tricks.studies import _stuck as stuck
-from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training import (
     CheckpointError,
     RunDirectory,
     RunError,
+    kernels_in_order,
     load_dataset,
 )
 from tests.studies.quadratics import H, quadratic
@@ -99,7 +99,7 @@ def test_layers_of_a_residual_network_come_in_the_order_of_depth():
     dataset = load_dataset("digits")
     config = cifar10_resnet9.Config(dataset="digits", width=2)
     made = cifar10_resnet9.build(config, dataset)
-    found = kernels_in_order(made, jnp.asarray(dataset.train_images[:1]))
+    found = kernels_in_order(*made[:3], jnp.asarray(dataset.train.inputs[:1]))
     assert [name.split("/")[0] for name in found] == [
         *("prep", "layer1", "layer1_residual1", "layer1_residual2"),
         *("layer2", "layer3", "layer3_residual1", "layer3_residual2", "head"),

@@ -102,8 +102,8 @@ def test_lars_steps_by_the_rate_of_the_equilibrium(digits, job, invariant):
 
 def test_scaled_to_equilibrium_growth_and_decay_are_equal(digits, job, invariant):
     params = at_equilibrium(TOY, digits, job, invariant.mask)
-    images = jnp.asarray(digits.train_images[: TOY.batch_size])
-    labels = jnp.asarray(digits.train_labels[: TOY.batch_size])
+    images = jnp.asarray(digits.train.inputs[: TOY.batch_size])
+    labels = jnp.asarray(digits.train.targets[: TOY.batch_size])
 
     def loss(params):
         logits, _ = job.apply(params, job.batch_stats, images, train=True)

@@ -49,7 +49,7 @@ def test_follows_a_loop():
     fast = slow = 0.25
     for number in range(7):
         state, _ = step(state, batch(number))
-        fast = 0.5 * fast + 0.5 * np.asarray(batch(number).images, float).mean()
+        fast = 0.5 * fast + 0.5 * np.asarray(batch(number).inputs, float).mean()
         if (number + 1) % 3 == 0:
             decay = 0.8 * (number + 1) / 7
             fast = slow = decay * slow + (1 - decay) * fast
@@ -65,7 +65,7 @@ def test_follows_a_loop():
 
 def test_evaluation_changes_nothing():
     apply, state, _ = setting()
-    _, stats = apply(state.params, state.batch_stats, batch(0).images, train=False)
+    _, stats = apply(state.params, state.batch_stats, batch(0).inputs, train=False)
     assert stats is state.batch_stats
 
 

@@ -156,7 +156,7 @@ def test_averaged_parameters_test_better_with_their_own_statistics():
         state, _ = step(state, batch)
     average = averaged_params(state.opt_state, state.params)
     new = refresh_batch_statistics(
-        apply, average, state.batch_stats, (batch.images for batch in train)
+        apply, average, state.batch_stats, (batch.inputs for batch in train)
     )
 
     @jax.jit

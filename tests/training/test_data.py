@@ -153,8 +153,11 @@ def offline(monkeypatch):
 
 
 def assert_same(left, right):
-    for key in ARRAYS:
-        np.testing.assert_array_equal(getattr(left, key), getattr(right, key))
+    for ours, theirs in zip(
+        (left.train, left.test), (right.train, right.test), strict=True
+    ):
+        np.testing.assert_array_equal(ours.inputs, theirs.inputs)
+        np.testing.assert_array_equal(ours.targets, theirs.targets)
     assert left.class_names == right.class_names
 
 
@@ -173,8 +176,7 @@ def test_images_labels_and_order_are_those_of_tfds(
     assert dataset.name == name
     assert dataset.class_names == tuple(names)
     for split, count in zip(("train", "test"), counts, strict=True):
-        images = getattr(dataset, f"{split}_images")
-        labels = getattr(dataset, f"{split}_labels")
+        images, labels = getattr(dataset, split)[:2]
         assert (images.dtype, images.shape) == (np.uint8, (count, *shape))
         assert (labels.dtype, labels.shape) == (np.int32, (count,))
         expected = tfds.data_source(name, split=split, data_dir=official)
@@ -192,7 +194,7 @@ def test_records_are_read_in_parts(toy, monkeypatch):
 def test_tensorflow_is_never_imported(official, monkeypatch):
     assert "tensorflow" not in sys.modules
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    assert len(load_tfds("mnist", data_dir=official, cache=False).train_images) == 30
+    assert len(load_tfds("mnist", data_dir=official, cache=False).train.inputs) == 30
 
 
 def test_a_name_may_carry_a_version(official):
@@ -221,8 +223,8 @@ def test_validation_serves_as_test(tmp_path):
     splits["validation"] = splits.pop("test")
     write(tmp_path, toy_features(), splits)
     dataset = load_tfds("toy", data_dir=tmp_path)
-    assert dataset.train_images.shape == (10, 4, 4, 3)
-    assert dataset.test_images.shape == (5, 4, 4, 3)
+    assert dataset.train.inputs.shape == (10, 4, 4, 3)
+    assert dataset.test.inputs.shape == (5, 4, 4, 3)
 
 
 def test_grey_images_stored_as_colour_jpeg_are_read_as_declared(tmp_path):
@@ -230,7 +232,7 @@ def test_grey_images_stored_as_colour_jpeg_are_read_as_declared(tmp_path):
     colour = np.repeat(grey, 3, axis=2)
     splits = {s: [{"image": colour, "label": 0}] for s in ("train", "test")}
     write(tmp_path, toy_features((8, 8, 1)), splits, image_format="JPEG")
-    image = load_tfds("toy", data_dir=tmp_path).train_images[0]
+    image = load_tfds("toy", data_dir=tmp_path).train.inputs[0]
     assert np.abs(image.astype(int) - grey).max() < 16
 
 
@@ -267,7 +269,7 @@ def test_a_set_that_is_prepared_anew_is_read_anew(toy):
     write(toy, toy_features(), splits)
     (home / CACHE).write_bytes(cache)
     new = load_tfds("toy", data_dir=toy)
-    assert (len(old.train_images), len(new.train_images)) == (10, 9)
+    assert (len(old.train.inputs), len(new.train.inputs)) == (10, 9)
     assert_same(new, load_arrays(home / CACHE))
 
 
@@ -287,7 +289,7 @@ def test_a_damaged_cache_is_read_anew_and_mended(toy, damage):
     elif damage == "truncated":
         content = content[:-300]
     elif damage == "flipped":
-        at = content.index(dataset.train_images.tobytes()[:16])
+        at = content.index(dataset.train.inputs.tobytes()[:16])
         content[at] ^= 1
     path.write_bytes(content)
     if damage == "foreign":
@@ -299,7 +301,7 @@ def test_a_damaged_cache_is_read_anew_and_mended(toy, damage):
 def test_a_cache_that_cannot_be_replaced_is_no_error(toy):
     path = toy / "toy" / "1.0.0" / CACHE
     path.mkdir()
-    assert len(load_tfds("toy", data_dir=toy).train_images) == 10
+    assert len(load_tfds("toy", data_dir=toy).train.inputs) == 10
     assert [p.name for p in path.parent.glob("optix*")] == [CACHE]
 
 
@@ -309,7 +311,7 @@ def test_a_full_disk_is_no_error_and_leaves_nothing(toy, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez", savez)
-    assert len(load_tfds("toy", data_dir=toy).train_images) == 10
+    assert len(load_tfds("toy", data_dir=toy).train.inputs) == 10
     assert not list((toy / "toy" / "1.0.0").glob("optix*"))
 
 
@@ -394,9 +396,9 @@ def absent(monkeypatch):
 
 def test_an_absent_set_is_prepared_where_there_is_a_network(absent, tmp_path):
     dataset = load_tfds("absent", data_dir=tmp_path)
-    assert dataset.train_images.shape == (1, 8, 8, 1)
-    assert (dataset.train_images == 9).all()
-    assert dataset.train_labels.tolist() == [2]
+    assert dataset.train.inputs.shape == (1, 8, 8, 1)
+    assert (dataset.train.inputs == 9).all()
+    assert dataset.train.targets.tolist() == [2]
     assert (tmp_path / "absent" / "1.0.0" / CACHE).exists()
 
 
@@ -560,7 +562,7 @@ def test_images_of_16_bits_are_scaled_and_of_32_refused(tmp_path):
     for channels in (1, 3):
         home = tmp_path / str(channels)
         write(home, toy_features((2, 2, channels)), files(levels, "PNG"))
-        [image] = load_tfds("toy", data_dir=home).train_images
+        [image] = load_tfds("toy", data_dir=home).train.inputs
         want = np.array([[0, 1], [128, 255]])[..., None]
         np.testing.assert_array_equal(image, np.broadcast_to(want, (2, 2, channels)))
     write(tmp_path, toy_features((2, 2, 1)), files(levels.astype(np.int32), "TIFF"))
@@ -661,8 +663,8 @@ def test_arrays_are_read_by_load_dataset(tmp_path):
     dataset = load_dataset(path)
     assert dataset.name == "mine"
     assert dataset.class_names == ("a", "b", "c")
-    assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.int32
-    assert dataset.test_labels.tolist() == [2, 0]
+    assert dataset.train.targets.dtype == dataset.test.targets.dtype == np.int32
+    assert dataset.test.targets.tolist() == [2, 0]
 
 
 def test_unnamed_classes_are_numbers(tmp_path):
@@ -746,15 +748,15 @@ def test_digits_split_is_fixed_stratified_and_disjoint():
     digits = load_dataset("digits")
     assert digits.name == "digits"
     assert digits.class_names == tuple("0123456789")
-    assert digits.train_images.shape == (1437, 8, 8, 1)
-    assert digits.test_images.shape == (360, 8, 8, 1)
-    both = np.concatenate([digits.train_images, digits.test_images])
+    assert digits.train.inputs.shape == (1437, 8, 8, 1)
+    assert digits.test.inputs.shape == (360, 8, 8, 1)
+    both = np.concatenate([digits.train.inputs, digits.test.inputs])
     assert both.dtype == np.uint8
     assert (both.min(), both.max(), len(np.unique(both))) == (0, 255, 17)
     assert len(np.unique(both, axis=0)) == 1797
-    train, test = map(np.bincount, (digits.train_labels, digits.test_labels))
+    train, test = map(np.bincount, (digits.train.targets, digits.test.targets))
     np.testing.assert_allclose(test, (train + test) * 360 / 1797, atol=1)
-    digest = hashlib.sha256(digits.test_images.tobytes()).hexdigest()
+    digest = hashlib.sha256(digits.test.inputs.tobytes()).hexdigest()
     assert digest.startswith("ac6ada28192bd51a")
 
 
@@ -767,8 +769,8 @@ def test_digits_are_scikit_learn_s():
         (x.astype(np.uint8).tobytes(), y)
         for x, y in zip(source.images, source.target, strict=True)
     }
-    images = np.concatenate([digits.train_images, digits.test_images])
-    labels = np.concatenate([digits.train_labels, digits.test_labels])
+    images = np.concatenate([digits.train.inputs, digits.test.inputs])
+    labels = np.concatenate([digits.train.targets, digits.test.targets])
     levels = np.rint(images / 255 * 16).astype(np.uint8)
     found = {(x.tobytes(), y) for x, y in zip(levels, labels, strict=True)}
     assert found == pairs
@@ -780,9 +782,9 @@ def test_the_real_cifar10():
     if not (directory / "cifar10").exists():
         pytest.skip("CIFAR-10 is not prepared in the default directory")
     dataset = load_tfds("cifar10", data_dir=directory, cache=False)
-    assert dataset.train_images.shape == (50000, 32, 32, 3)
-    assert (np.bincount(dataset.train_labels) == 5000).all()
-    assert (np.bincount(dataset.test_labels) == 1000).all()
-    mean = (dataset.train_images / 255).mean((0, 1, 2))
+    assert dataset.train.inputs.shape == (50000, 32, 32, 3)
+    assert (np.bincount(dataset.train.targets) == 5000).all()
+    assert (np.bincount(dataset.test.targets) == 1000).all()
+    mean = (dataset.train.inputs / 255).mean((0, 1, 2))
     np.testing.assert_allclose(mean, [0.49139968, 0.48215841, 0.44653091], atol=1e-6)
-    assert dataset.class_names[dataset.train_labels[0]] == "horse"
+    assert dataset.class_names[dataset.train.targets[0]] == "horse"

@@ -40,7 +40,7 @@ def values(given):
 
 def assert_untouched(model, given, before):
     jax.tree.map(np.testing.assert_array_equal, values(given), before)
-    assert jnp.isfinite(model(BATCH.images)).all()
+    assert jnp.isfinite(model(BATCH.inputs)).all()
 
 
 SGD = ot.sgd(0.1, momentum=0.9)

@@ -92,7 +92,7 @@ def test_every_mode_is_step_after_step(setting, mode):
     compiled, by_hand, losses = compile_step(step), new_state(), []
     for index in order:
         by_hand, metrics = compiled(
-            by_hand, Batch(data.images[index], data.labels[index])
+            by_hand, Batch(data.inputs[index], data.targets[index])
         )
         losses.append(float(metrics["loss"]))
     seen = []
@@ -155,17 +155,17 @@ def test_evaluation_is_exact_whatever_the_batch_size(setting, batch_size, flip):
         views=flip_predict if flip else None,
     )
     result = evaluate(state.params, state.batch_stats, data)
-    views = [data.images, data.images[:, :, ::-1]] if flip else [data.images]
+    views = [data.inputs, data.inputs[:, :, ::-1]] if flip else [data.inputs]
     logits = np.mean(
         [apply(state.params, state.batch_stats, x, train=False)[0] for x in views],
         axis=0,
         dtype=np.float64,
     )
-    labels = np.asarray(data.labels)
+    labels = np.asarray(data.targets)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(37), labels]
     assert result.size == 37
-    assert result.correct == (logits.argmax(axis=1) == labels).sum()
-    assert result.accuracy == result.correct / 37
+    correct = (logits.argmax(axis=1) == labels).sum()
+    assert result.metrics == {"accuracy": correct / 37}
     assert result.loss == pytest.approx(losses.mean(), rel=1e-5)
 
 
@@ -191,12 +191,13 @@ def test_what_fills_up_a_batch_is_not_compared_with(name):
     for batch_size in (4, 16):
         evaluate = make_evaluate(embedded, LOSSES[name], batch_size=batch_size)
         parts = [
-            of_batch(z[i : i + batch_size], data.labels[i : i + batch_size])
+            of_batch(z[i : i + batch_size], data.targets[i : i + batch_size])
             for i in range(0, 10, batch_size)
         ]
         result = evaluate(params, {}, data)
         assert result.loss == pytest.approx(np.concatenate(parts).mean(), rel=1e-5)
-        assert result.correct == (jnp.argmax(z, axis=1) == data.labels).sum()
+        correct = (jnp.argmax(z, axis=1) == data.targets).sum()
+        assert result.metrics == {"accuracy": pytest.approx(int(correct) / 10)}
 
 
 def test_nothing_to_evaluate_or_to_train_on_is_named(setting):
@@ -204,7 +205,7 @@ def test_nothing_to_evaluate_or_to_train_on_is_named(setting):
     state = new_state()
     evaluate = make_evaluate(apply, cross_entropy, batch_size=8)
     with pytest.raises(ValueError, match=r"data must hold at least one example, got no"):
-        evaluate(state.params, state.batch_stats, Batch(data.images[:0], data.labels[:0]))
+        evaluate(state.params, state.batch_stats, data.take(jnp.arange(0)))
     for mode in ("scan", "loop"):
         with pytest.raises(ValueError, match=r"order must hold at least one batch"):
             make_epoch(step, mode=mode)(state, data, jnp.zeros((0, 8), jnp.int32))

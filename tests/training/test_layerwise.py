@@ -114,7 +114,7 @@ def test_a_stage_trains_its_block_and_head_and_leaves_those_below_bit_by_bit():
 def test_the_stage_is_the_network_cut_after_its_block():
     """Blocks below as in evaluation; block and head as asked; images prepared once."""
     blocks = [Normalised(2, 16, seed=1), Normalised(16, 16, seed=2)]
-    images, checked = circle(0, 8).images, []
+    images, checked = circle(0, 8).inputs, []
 
     def train_stage(k, apply, params, batch_stats):
         x = images / 2
@@ -139,9 +139,9 @@ def fit(network, batch, *, steps, learning_rate):
     apply, params, stats = network
 
     def objective(params):
-        logits, _ = apply(params, stats, batch.images, train=True)
-        accuracy = jnp.mean(jnp.argmax(logits, axis=1) == batch.labels)
-        return jnp.mean(cross_entropy(logits, batch.labels)), accuracy
+        logits, _ = apply(params, stats, batch.inputs, train=True)
+        accuracy = jnp.mean(jnp.argmax(logits, axis=1) == batch.targets)
+        return jnp.mean(cross_entropy(logits, batch.targets)), accuracy
 
     def step(carry, _):
         params, trace = carry

@@ -143,15 +143,6 @@ def test_a_constant_factor_on_a_normalised_kernel_changes_nothing():
     np.testing.assert_allclose(scaled, logits, rtol=2e-3, atol=1e-4)
 
 
-def test_functional_refuses_other_variables():
-    class Counting(nnx.Module):
-        def __init__(self):
-            self.calls = nnx.Cache(jnp.zeros(()))
-
-    with pytest.raises(ValueError, match=r"and random state, found Cache"):
-        functional(Counting())
-
-
 class Dropping(nnx.Module):
     """Two layers of dropout with one source of random numbers, and nothing else."""
 

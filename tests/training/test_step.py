@@ -57,10 +57,10 @@ def test_three_steps_equal_softmax_regression_in_numpy():
     state = create_state(params, stats, tx, jax.random.key(0))
     vw, vb = np.zeros_like(w), np.zeros_like(b)
     for batch in batches(3):
-        x = np.asarray(batch.images, np.float64).reshape(16, 12)
+        x = np.asarray(batch.inputs, np.float64).reshape(16, 12)
         z = x @ w + b
         p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-        y = np.eye(3)[np.asarray(batch.labels)]
+        y = np.eye(3)[np.asarray(batch.targets)]
         gw, gb = x.T @ (p - y) / 16, (p - y).mean(axis=0)
         vw, vb = 0.9 * vw + gw + 0.1 * w, 0.9 * vb + gb
         norms = [
@@ -72,7 +72,7 @@ def test_three_steps_equal_softmax_regression_in_numpy():
         state, metrics = step(state, batch)
         assert metrics["loss"] == pytest.approx(-np.log(p[y == 1]).mean(), rel=1e-5)
         assert metrics["accuracy"] == np.mean(
-            z.argmax(axis=1) == np.asarray(batch.labels)
+            z.argmax(axis=1) == np.asarray(batch.targets)
         )
         assert [
             metrics[f"{name}_norm"] for name in ("gradient", "update", "parameter")
@@ -167,7 +167,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_named():
     )
     for shape in ((12, 2, 2, 3), (4, 3, 2, 2, 3)):
         (batch,) = batches(1, size=12)
-        batch = Batch(batch.images.reshape(shape), batch.labels.reshape(shape[:-3]))
+        batch = Batch(batch.inputs.reshape(shape), batch.targets.reshape(shape[:-3]))
         match = rf"first axis of the 8 devices .* got shape \[{shape[0]}, {shape[1]}"
         with pytest.raises(ValueError, match=match):
             step(stacked, batch)
@@ -232,7 +232,7 @@ def test_images_alternate_by_their_number_in_the_data_set_and_the_step():
     jax.effects_barrier()
     even, odd = np.concatenate(seen[:2]), np.concatenate([seen[3], seen[2]])
     np.testing.assert_array_equal(odd, even[:, :, ::-1])
-    plain = np.asarray(data.images)[orders.ravel()]
+    plain = np.asarray(data.inputs)[orders.ravel()]
     mirrored = (even == plain[:, :, ::-1]).all(axis=(1, 2, 3))
     assert ((even == plain).all(axis=(1, 2, 3)) | mirrored).all()
     assert 0 < mirrored.sum() < 16
@@ -324,11 +324,11 @@ def test_sam_in_the_step_is_two_gradients_and_one_update_of_the_statistics():
     step = jax.jit(make_train_step(apply, cross_entropy, tx, augment=random_flip))
     state, metrics = step(create_state(params, stats, tx, jax.random.key(0)), batch)
 
-    images = random_flip(step_keys(jax.random.key(0), 0).augment, batch.images)
+    images = random_flip(step_keys(jax.random.key(0), 0).augment, batch.inputs)
 
     def loss(params):
         logits, new_stats = apply(params, stats, images, train=True)
-        return jnp.mean(cross_entropy(logits, batch.labels)), new_stats
+        return jnp.mean(cross_entropy(logits, batch.targets)), new_stats
 
     gradient = jax.jit(jax.grad(loss, has_aux=True))
     g, stats_here = gradient(params)
@@ -377,11 +377,11 @@ def test_the_optimiser_is_given_the_loss_as_a_value_and_as_a_function(devices):
     for other in (slope, grad_fn):
         chex.assert_trees_all_close(other, grad, rtol=1e-5, atol=1e-7)
 
-    flat = jax.tree.map(lambda x: x.reshape(16, *x.shape[-3:]), batch.images)
+    flat = jax.tree.map(lambda x: x.reshape(16, *x.shape[-3:]), batch.inputs)
 
     def loss(params):
         logits, _ = apply(params, stats, flat, train=True)
-        return jnp.mean(cross_entropy(logits, batch.labels.reshape(16)))
+        return jnp.mean(cross_entropy(logits, batch.targets.reshape(16)))
 
     first = jax.tree.map(lambda g, w: g.reshape(-1, *w.shape)[0], slope, params)
     chex.assert_trees_all_close(first, jax.grad(loss)(params), rtol=1e-5, atol=1e-7)
@@ -458,4 +458,4 @@ def test_packed_parameters_take_the_same_steps(tx):
     first = next(batches(1))
     evaluate = make_evaluate(apply, cross_entropy, batch_size=8)
     results = [evaluate(s.params, s.batch_stats, first) for s in (plain, packed)]
-    assert results[0].correct == results[1].correct
+    assert results[0].metrics == results[1].metrics

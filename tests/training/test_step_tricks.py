@@ -84,7 +84,7 @@ def test_mixed_labels_are_trained_on_and_counted_by_their_largest_class():
     state, metrics = one_step(Net(nnx.Rngs(0)), ot.sgd(0.5), batch, mix=mix)
 
     mixing = step_keys(key(), 0).mix
-    images, a, b, lam = mixup(mixing, batch.images, batch.labels, alpha=1.0)
+    images, a, b, lam = mixup(mixing, batch.inputs, batch.targets, alpha=1.0)
     apply, params, stats = functional(Net(nnx.Rngs(0)))
 
     def loss(params):
@@ -113,17 +113,17 @@ def test_a_teacher_and_the_labels_are_both_distilled():
     step = jax.jit(make_train_step(apply, loss, ot.sgd(0.5), mix=mix))
     state, metrics = step(create_state(params, stats, ot.sgd(0.5), key()), batch)
 
-    says, _ = teacher[0](*teacher[1:], batch.images, train=False)
-    target = (np.eye(3)[np.asarray(batch.labels)] + np.asarray(nnx.softmax(says))) / 2
+    says, _ = teacher[0](*teacher[1:], batch.inputs, train=False)
+    target = (np.eye(3)[np.asarray(batch.targets)] + np.asarray(nnx.softmax(says))) / 2
 
     def mean_loss(params):
-        logits, _ = apply(params, stats, batch.images, train=True)
+        logits, _ = apply(params, stats, batch.inputs, train=True)
         return jnp.mean(cross_entropy(logits, jnp.asarray(target, jnp.float32))), logits
 
     grads, logits = jax.grad(mean_loss, has_aux=True)(params)
     want = jax.tree.map(lambda w, g: w - 0.5 * g, params, grads)
     chex.assert_trees_all_close(state.params, want, rtol=1e-5, atol=1e-6)
-    correct = np.argmax(logits, axis=1) == np.asarray(batch.labels)
+    correct = np.argmax(logits, axis=1) == np.asarray(batch.targets)
     assert metrics["accuracy"] == correct.mean()
 
 
@@ -266,7 +266,7 @@ def test_statistics_of_a_bad_batch_are_left_out_and_of_a_good_one_kept(wrap):
     apply, params, stats = functional(Net(nnx.Rngs(0)))
     step = jax.jit(make_train_step(apply, cross_entropy, tx))
     state = create_state(params, stats, tx, key())
-    bad = batch_of()._replace(images=jnp.full((16, 2, 2, 3), jnp.nan))
+    bad = batch_of()._replace(inputs=jnp.full((16, 2, 2, 3), jnp.nan))
     for batch, is_good in ((bad, False), (batch_of(), True), (batch_of(), True)) * 2:
         new, _ = step(state, batch)
         moved = jax.tree.map(lambda a, b: bool((a != b).any()), new, state).batch_stats

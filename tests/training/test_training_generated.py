@@ -25,19 +25,19 @@ def test_an_image_is_a_sum_of_waves_at_a_shift_under_noise():
                 turns += frequency[label, k, 1] * (column / size + shift[1])
                 wave = np.cos(2 * np.pi * turns + phase[label, k])
                 wanted += 32 * contrast * colour[label, k, channel] * wave
-            pixel = images.train_images[label, row, column, channel]
+            pixel = images.train.inputs[label, row, column, channel]
             assert pixel == int(min(max(wanted, 0), 255))
 
 
 def test_images_are_as_many_and_named_as_said():
     images = generate(8)
-    assert images.train_images.shape == (2048, 8, 8, 3)
-    assert images.test_images.shape == (512, 8, 8, 3)
-    assert images.train_images.dtype == np.uint8
-    assert images.train_images.min() == 0  # cut, not wrapped around
-    assert images.train_images.max() == 255
-    np.testing.assert_array_equal(images.train_labels, np.arange(2048) % 10)
-    np.testing.assert_array_equal(images.test_labels, np.arange(512) % 10)
+    assert images.train.inputs.shape == (2048, 8, 8, 3)
+    assert images.test.inputs.shape == (512, 8, 8, 3)
+    assert images.train.inputs.dtype == np.uint8
+    assert images.train.inputs.min() == 0  # cut, not wrapped around
+    assert images.train.inputs.max() == 255
+    np.testing.assert_array_equal(images.train.targets, np.arange(2048) % 10)
+    np.testing.assert_array_equal(images.test.targets, np.arange(512) % 10)
     assert images.name == "generated/8"
     assert images.class_names[9] == "pattern 9"
     with pytest.raises(ValueError, match="size must be at least 8 pixels, got 7"):

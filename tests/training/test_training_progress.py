@@ -21,7 +21,7 @@ def test_the_bar_counts_steps_and_images(monkeypatch, epochs, total):
         shown.on_step(1)(2)  # the third step of the second epoch
         assert task.completed == 8
         assert task.fields["epoch"] == 2
-        assert task.fields["rate"] == "24 images/s"  # 3 x 16 in 2 s
+        assert task.fields["rate"] == "24 examples/s"  # 3 x 16 in 2 s
 
 
 def test_an_epoch_is_a_line_of_means(capsys):

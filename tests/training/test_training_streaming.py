@@ -62,17 +62,17 @@ def png(image, image_format="PNG"):
 
 def test_an_epoch_is_a_fresh_shuffle_of_full_batches(source):
     batches = take(source, 10)
-    for images, labels, indices in batches:
+    for images, labels, indices, _ in batches:
         assert images.dtype == np.uint8
         assert labels.dtype == indices.dtype == np.int32
         np.testing.assert_array_equal(indices, labels)
         np.testing.assert_array_equal(images, source.images[labels])
-    labels = np.stack([batch.labels for batch in batches])
+    labels = np.stack([batch.targets for batch in batches])
     first, second = labels[:5].ravel(), labels[5:].ravel()
     assert len(set(first)) == len(set(second)) == 20
     assert (first != second).any()
     assert (first != np.sort(first)).any()
-    other = np.stack([batch.labels for batch in take(source, 5, seed=4)])
+    other = np.stack([batch.targets for batch in take(source, 5, seed=4)])
     assert (labels[:5] != other).any()
 
 
@@ -121,7 +121,7 @@ def test_pictures_are_decoded(source):
     records = [{"image": png(x), "label": 0} for x in source.images[:6]]
     records += [{"image": png(grey), "label": 1}]
     records += [{"image": png(grey, "JPEG"), "label": 2}]
-    [(images, labels, _)] = take(records, 1, batch_size=8)
+    [(images, labels, *_)] = take(records, 1, batch_size=8)
     found = {image.tobytes() for image in images[labels == 0]}
     assert found == {image.tobytes() for image in source.images[:6]}
     np.testing.assert_array_equal(images[labels == 1][0], np.dstack([grey] * 3))
@@ -132,7 +132,7 @@ def test_tfds_is_a_source():
     policy = tfds.testing.MockPolicy.USE_CODE
     with tfds.testing.mock_data(num_examples=9, policy=policy):
         data = tfds.data_source("cifar10", split="train")
-        [(images, labels, _)] = take(data, 1, batch_size=9)
+        [(images, labels, *_)] = take(data, 1, batch_size=9)
         records = [data[i] for i in range(9)]
     pairs = sorted((int(y), x.tobytes()) for x, y in zip(images, labels, strict=True))
     assert pairs == sorted((r["label"], r["image"].tobytes()) for r in records)
@@ -145,14 +145,14 @@ def test_a_mesh_gets_an_equal_part_on_each_device(source):
     with Stream(source, batch_size=8, seed=3, sharding=sharding) as stream:
         split = next(stream)
     chex.assert_trees_all_equal(jax.device_get(split), plain)
-    for place, shard in enumerate(split.images.addressable_shards):
+    for place, shard in enumerate(split.inputs.addressable_shards):
         assert shard.device == mesh.devices[place]
-        np.testing.assert_array_equal(shard.data, plain.images[2 * place :][:2])
+        np.testing.assert_array_equal(shard.data, plain.inputs[2 * place :][:2])
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of .* 4 dev"):
         Stream(source, batch_size=6, seed=3, sharding=sharding)
     device = jax.devices()[3]
     with Stream(source, batch_size=6, seed=3, sharding=device) as stream:
-        assert next(stream).images.devices() == {device}
+        assert next(stream).inputs.devices() == {device}
 
 
 def linear(params, batch_stats, images, *, train, key=None):

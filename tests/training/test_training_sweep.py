@@ -407,7 +407,7 @@ def test_a_recipes_job_is_trained_as_it_is_alone():
     images = rng.normal(size=(37, 2, 4, 1)).astype(np.float32)
     labels = rng.integers(0, 3, 37)
     dataset = Dataset(
-        "some", images[:26], labels[:26], images[26:], labels[26:], ("abc",)
+        "some", Batch(images[:26], labels[:26]), Batch(images[26:], labels[26:])
     )
     settings = {"rate": jnp.array([0.1, 0.5])}
     result = sweep_jobs(build_job, dataset, settings=settings, seeds=[2], mode="vmap")
@@ -425,6 +425,6 @@ def test_a_recipes_job_is_trained_as_it_is_alone():
 
     same(result.history["loss"][1, 0].ravel(), [*losses, np.nan])
     same(result.history["test_loss"][1, 0, -1], want.loss)
-    same(result.history["test_accuracy"][1, 0, -1], want.accuracy)
+    same(result.history["test_accuracy"][1, 0, -1], want.metrics["accuracy"])
     same(result.states.params["kernel"][1, 0], state.params["kernel"])
     same(result.history["learning_rate"][:, 0, 0, 0], [0.1, 0.5])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from optix_tricks.recipes import cifar10_resnet9
-from optix_tricks.training import Dataset, RunDirectory, train
+from optix_tricks.training import Batch, Dataset, RunDirectory, train
 
 CONFIG = cifar10_resnet9.Config(
     dataset="toy",
@@ -25,9 +25,8 @@ def toy_dataset(channels=3):
     labels = rng.integers(0, 3, 120).astype(np.int32)
     noise = rng.integers(0, 60, (120, 8, 8, channels))
     images = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
-    return Dataset(
-        "toy", images[:80], labels[:80], images[80:], labels[80:], ("a", "b", "c")
-    )
+    train, test = (Batch(images[part], labels[part]) for part in (np.s_[:80], np.s_[80:]))
+    return Dataset("toy", train, test, tuple("abc"))
 
 
 def start(path: Path, config=CONFIG) -> RunDirectory:

@@ -29,7 +29,7 @@ def hessian_operator(
     What the loss does to a batch is what is differentiated. With batch norm, freeze the
     statistics: `loss` calls the network with `train=False`, as in
 
-        loss = lambda w, b: cross_entropy(apply(w, b.images, train=False), ...).mean()
+        loss = lambda w, b: cross_entropy(apply(w, b.inputs, train=False), ...).mean()
 
     so that L is a sum over examples and chunks add up to the whole. With statistics of
     the batch, H is that of another function in each chunk. Dropout is off for the same

@@ -41,12 +41,12 @@ def run_gradients(
     )
     job = config.job(dataset, width=config.sweep_width)._replace(tx=tx)
     mask = invariant_layers(job, dataset).mask
-    size = len(dataset.train_labels)
+    size = dataset.train.size
     steps = steps_per_epoch(size, config.batch_size)
     sizes = [n for n in SIZES if n <= size]
     total = steps + len(sizes) * BATCHES
     step = make_train_step(job.apply, job.loss, tx, augment=job.augment)
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
     state = create_state(job.params, job.batch_stats, tx, jax.random.key(job.seed))
     order = epoch_order(state.key, 0, size, config.batch_size)
     state, _ = make_epoch(step)(
@@ -68,7 +68,7 @@ def run_gradients(
     squares = np.empty((len(sizes), BATCHES))
     for place, repeat in np.ndindex(squares.shape):
         index = rng.choice(size, sizes[place], replace=False)
-        squares[place, repeat] = square(data.images[index], data.labels[index])
+        squares[place, repeat] = square(*data.take(jnp.asarray(index))[:2])
         on_step(steps + place * BATCHES + repeat, total)
     means = squares.mean(axis=1)
     error = squares.std(axis=1, ddof=1) / np.sqrt(BATCHES)

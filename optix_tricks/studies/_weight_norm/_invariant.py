@@ -34,8 +34,8 @@ def training_loss(job: Job, dataset: Dataset, *, size: int) -> Callable[[PyTree]
 
     Batch statistics are those of the images; nothing is augmented.
     """
-    images = jnp.asarray(dataset.train_images[:size])
-    labels = jnp.asarray(dataset.train_labels[:size])
+    images = jnp.asarray(dataset.train.inputs[:size])
+    labels = jnp.asarray(dataset.train.targets[:size])
     key = jax.random.key(job.seed)
 
     def loss(params: PyTree) -> Array:

@@ -125,7 +125,7 @@ def lars_job(
         epochs=config.sweep_epochs,
         batch_size=batch,
     )
-    steps = config.sweep_epochs * steps_per_epoch(len(dataset.train_labels), batch)
+    steps = config.sweep_epochs * steps_per_epoch(dataset.train.size, batch)
     schedule = peaked_schedule(factor * rate, steps)
     tx = sgd = heavy_ball(
         schedule, weight_decay=config.weight_decay, momentum=config.momentum

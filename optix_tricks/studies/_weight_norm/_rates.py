@@ -55,9 +55,7 @@ def run_rates(
 def rate_job(config: Config, dataset: Dataset, network: str, rate: Any, seed: int) -> Job:
     """Return a training of one of the networks."""
     settings = dataclasses.replace(config.recipe(), epochs=config.sweep_epochs, seed=seed)
-    steps = config.sweep_epochs * steps_per_epoch(
-        len(dataset.train_labels), config.batch_size
-    )
+    steps = config.sweep_epochs * steps_per_epoch(dataset.train.size, config.batch_size)
     tx = heavy_ball(
         peaked_schedule(rate, steps),
         weight_decay=config.weight_decay,

@@ -72,8 +72,8 @@ def record_training(
         state, metrics = step(state, data.take(index))
         return state, (metrics["loss"], state.opt_state.norms)
 
-    data = Batch(jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
-    size = len(dataset.train_labels)
+    data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
+    size = dataset.train.size
     per_epoch = steps_per_epoch(size, job.batch_size)
     key = jax.random.key(job.seed)
     state = create_state(job.params, job.batch_stats, tx, key)
@@ -95,6 +95,6 @@ def record_training(
         momentum=momentum,
         decay=decay,
     )
-    tests = Batch(jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels))
+    tests = jax.tree.map(jnp.asarray, dataset.test)
     tested = job.make_evaluate()(state, tests)
-    return RecordedTraining(record, np.asarray(losses), tested.accuracy, state)
+    return RecordedTraining(record, np.asarray(losses), tested.metrics["accuracy"], state)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from optix_tricks.dynamics import WeightNormRecord, compare_equilibrium, equilibrium
-from optix_tricks.studies._layer_order import kernels_in_order
 from optix_tricks.studies._weight_norm._config import (
     Config,
     OnStep,
@@ -17,7 +16,7 @@ from optix_tricks.studies._weight_norm._config import (
 )
 from optix_tricks.studies._weight_norm._invariant import invariant_layers
 from optix_tricks.studies._weight_norm._recorded import record_training
-from optix_tricks.training import Dataset, steps_per_epoch
+from optix_tricks.training import Dataset, kernels_in_order, steps_per_epoch
 from optix_tricks.training._dataset import PathLike
 
 
@@ -29,7 +28,7 @@ def run_schedules(
     Writes sgd.npz and momentum.npz. The law is read off between the second epoch and the
     last tenth of the steps, in which the rate leaves its equilibrium behind.
     """
-    per_epoch = steps_per_epoch(len(dataset.train_labels), config.batch_size)
+    per_epoch = steps_per_epoch(dataset.train.size, config.batch_size)
     steps = config.epochs * per_epoch
     settings = {
         "sgd": (config.learning_rate / (1 - config.momentum), 0.0),
@@ -94,7 +93,7 @@ def _recorded(
     tx = heavy_ball(learning_rate, weight_decay=config.weight_decay, momentum=momentum)
     job = config.job(dataset)._replace(tx=tx)
     invariant = invariant_layers(job, dataset)
-    order = list(kernels_in_order(job, jnp.asarray(dataset.train_images[:1])))
+    order = list(kernels_in_order(*job[:3], jnp.asarray(dataset.train.inputs[:1])))
     recorded = record_training(
         job,
         dataset,

@@ -1,23 +1,22 @@
 """In which order a network uses its layers; a tree of parameters has the alphabet's."""
 
 import jax
-from jaxtyping import Array, Num
 
 from optix_tricks._paths import named_leaves
 from optix_tricks._tree import PyTree
-from optix_tricks.training import Job
+from optix_tricks.training._state import Apply
 
 
 def kernels_in_order(
-    job: Job, images: Num[Array, "batch height width channel"]
+    apply: Apply, params: PyTree, batch_stats: PyTree, inputs: PyTree
 ) -> dict[str, int]:
     """Return the kernels' names, by first use in a call, and their places in the tree."""
 
-    def forward(params: PyTree) -> Array:
-        return job.apply(params, job.batch_stats, images, train=False)[0]
+    def forward(params: PyTree) -> PyTree:
+        return apply(params, batch_stats, inputs, train=False)[0]
 
-    leaves = named_leaves(job.params)
-    program = jax.make_jaxpr(forward)(job.params).jaxpr
+    leaves = named_leaves(params)
+    program = jax.make_jaxpr(forward)(params).jaxpr
     used = [variable for line in program.eqns for variable in line.invars]
     first_use = {id(variable): place for place, variable in reversed([*enumerate(used)])}
     places = [place for place, leaf in enumerate(leaves) if leaf.value.ndim > 1]

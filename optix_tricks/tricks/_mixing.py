@@ -1,0 +1,49 @@
+"""Two examples in one."""
+
+import functools
+from typing import Any
+
+import jax
+from jaxtyping import Array, Key
+
+from optix_tricks import augment
+from optix_tricks.training import Mix
+from optix_tricks.tricks._context import Context
+from optix_tricks.tricks._trick import trick
+
+mixes = functools.partial(trick, "mix", needs=["images", "classes"])
+
+
+def _dense(context: Context, call: Any) -> Mix:
+    """Give the loss the shares of both classes."""
+
+    def mix(key: Key[Array, ""], images: Array, labels: Array) -> tuple[Array, Array]:
+        mixed = call(key, images, labels)
+        return mixed.images, mixed.dense(context.classes)
+
+    return mix
+
+
+mixup = mixes(calls=augment.mixup, name="mixup", main="alpha")(_dense)
+cutmix = mixes(calls=augment.cutmix, name="cutmix", main="alpha")(_dense)
+
+
+def _either(
+    key: Key[Array, ""],
+    images: Array,
+    labels: Array,
+    *,
+    share: float = 0.5,
+    mixup_alpha: float = 0.2,
+    cutmix_alpha: float = 1.0,
+) -> augment.Mixed:
+    """Mix a batch by mixup in a share of the steps and by CutMix in the others."""
+    for_choice, for_mix = jax.random.split(key)
+    return jax.lax.cond(
+        jax.random.uniform(for_choice) < share,
+        lambda: augment.mixup(for_mix, images, labels, alpha=mixup_alpha),
+        lambda: augment.cutmix(for_mix, images, labels, alpha=cutmix_alpha),
+    )
+
+
+mix_either = mixes(calls=_either, name="mix_either", main="share")(_dense)

@@ -1,0 +1,168 @@
+"""The network of a setup: made from parts, or taken as it is and changed where it can be.
+
+The order of making is fixed: network, norms, kernels' starts, kernels' parametrisation,
+then what is done to the whole, in the order of its places.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Key
+
+from optix_tricks._tree import PyTree
+from optix_tricks.training import Apply, Policy, functional
+from optix_tricks.tricks._chain import Parts, only
+from optix_tricks.tricks._context import Context, Network, named_key
+from optix_tricks.tricks._exchange import KERNELS, NORMS, exchange, norm_like, places
+from optix_tricks.tricks._setup import Setup
+from optix_tricks.tricks._trick import Level, parameters_of
+
+
+def classifier(network: Callable[..., nnx.Module], **fixed: Any) -> Callable[..., Any]:
+    """Return the function that makes a network of images for a setup.
+
+        Setup(network=classifier(ResNet9, width=16))
+
+    Args:
+      network: `network(classes, in_channels=..., rngs=..., ...)`, as those of `training`.
+      **fixed: arguments of it.
+    """
+
+    def make(context: Context, **parts: Any) -> nnx.Module:
+        return network(context.classes, in_channels=context.channels, **parts)
+
+    network = functools.partial(network, **fixed)
+    free = [
+        parameter
+        for name, parameter in parameters_of(network).items()
+        if name != "in_channels" and parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    make.__signature__ = inspect.Signature([first, *free])  # type: ignore[attr-defined]
+    return make
+
+
+def level_of(network: Any) -> Level:
+    """Return what a setup's network is.
+
+    Raises:
+      ValueError: if it is none of the three.
+    """
+    if isinstance(network, nnx.Module):
+        return Level.MODULE
+    if isinstance(network, tuple) and len(network) == 3 and callable(network[0]):
+        return Level.APPLY
+    if callable(network):
+        return Level.FACTORY
+    raise ValueError(
+        "network must be a function that makes a flax.nnx module, such a module, or a"
+        f" tuple (apply, params, batch_stats), got {type(network).__name__}."
+    )
+
+
+def check_levels(setup: Setup) -> None:
+    """Raise unless the network is enough for each of the tricks."""
+    given = Level.FACTORY if setup.network is None else level_of(setup.network)
+    for each in setup.tricks:
+        if each.level > given:
+            raise ValueError(
+                f"{each.name} needs {each.level.wanted}: the network is {given.wanted}."
+            )
+
+
+def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
+    """Make the network of a setup with all that its tricks put into it.
+
+    Raises:
+      ValueError: if a trick needs more of the network than it is.
+    """
+    network = only(parts["network"], setup.network)
+    policy = only(parts["precision"], Policy())
+    options = {"preprocess": context.prepare, "output_dtype": policy.output}
+    if level_of(network) is Level.APPLY:
+        apply, params, stats = network
+        return Network(_applied(apply, parts), lambda seed: (params, stats))
+    if isinstance(network, nnx.Module):
+        _check_taken(parts, set())
+
+    def module(seed: int) -> nnx.Module:
+        return _module(network, parts, context, seed)
+
+    apply, *_ = functional(module(0), **options)
+
+    def init(seed: int) -> tuple[PyTree, PyTree]:
+        _, params, stats = functional(module(seed), **options)
+        return params, stats
+
+    return Network(_applied(apply, parts), init)
+
+
+def _applied(apply: Apply, parts: Parts) -> Apply:
+    for change in parts["applied"].values():
+        apply = change(apply)
+    return apply
+
+
+def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Module:
+    key = jax.random.key(seed)
+    rngs = nnx.Rngs(seed)
+    norm = only(parts["norm"])
+    if isinstance(network, nnx.Module):
+        model = nnx.clone(network)
+        takes: set[str] = set()
+    else:
+        policy = only(parts["precision"], Policy())
+        given: dict[str, Any] = {**policy.of_network, "rngs": rngs}
+        given |= {"norm": norm} if norm is not None else {}
+        for of_trick in parts["options"].values():
+            given |= of_trick
+        takes = set(parameters_of(network))
+        model = network(context, **{k: x for k, x in given.items() if k in takes})
+        _check_taken(parts, takes)
+    if norm is not None and "norm" not in takes:
+        _exchange_norms(model, norm, rngs, next(iter(parts["norm"])))
+    init = only(parts["kernel_init"])
+    if init is not None:
+        _redraw(model, init, key)
+    parametrised = only(parts["kernel"])
+    if parametrised is not None:
+        name = next(iter(parts["kernel"]))
+        layers = exchange(model, KERNELS, lambda path, layer: parametrised(layer, rngs))
+        _require(layers, name, "a convolution or a linear layer")
+    for name, change in parts["made"].items():
+        model = change(model, named_key(key, name))
+    return model
+
+
+def _check_taken(parts: Parts, takes: set[str]) -> None:
+    for trick, options in parts["options"].items():
+        for name in options:
+            if name not in takes:
+                raise ValueError(
+                    f"{trick} needs a network that is made by a function with {name!r}:"
+                    f" this one has {', '.join(sorted(takes)) or 'no function'}."
+                )
+
+
+def _exchange_norms(model: nnx.Module, norm: Any, rngs: nnx.Rngs, name: str) -> None:
+    made = exchange(model, NORMS, lambda path, old: norm_like(old, norm, rngs))
+    _require(made, name, "a norm of flax.nnx or of optix_tricks.layers")
+
+
+def _redraw(model: nnx.Module, init: Any, key: Key[Array, ""]) -> None:
+    """Draw each kernel anew, from the key of its path."""
+    found = list(places(model, KERNELS))
+    _require(len(found), "a kernel initialiser", "a convolution or a linear layer")
+    for path, layer in found:
+        kernel = layer.kernel[...]
+        drawn = init(named_key(key, f"{path}/kernel"), kernel.shape, kernel.dtype)
+        layer.kernel[...] = drawn
+
+
+def _require(count: int, trick: str, layer: str) -> None:
+    if not count:
+        raise ValueError(f"{trick} needs a network with {layer}, this one has none.")

@@ -1,0 +1,195 @@
+"""What is done to a network once it is made, from the first training examples or not."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, Key
+
+from optix_tricks import initializers, layers
+from optix_tricks._masks import mask_by_path
+from optix_tricks.training import load_params, restore_partially
+from optix_tricks.training._modes import train_argument
+from optix_tricks.tricks._context import Context
+from optix_tricks.tricks._exchange import exchange, places
+from optix_tricks.tricks._trick import Level, trick
+
+Change = Callable[[nnx.Module, Key[Array, ""]], nnx.Module]
+made = functools.partial(trick, "made", level=Level.MODULE)
+
+
+def _lsuv(
+    model: nnx.Module,
+    context: Context,
+    key: Any,
+    *,
+    examples: int = 512,
+    tolerance: float = 0.1,
+    max_iterations: int = 10,
+) -> nnx.Module:
+    """Scale the kernels over the first training examples; statistics stay as they are."""
+    shown = context.prepare(context.first(examples).inputs)
+    kept = nnx.state(model, nnx.BatchStat)
+    model, _ = initializers.lsuv(
+        model,
+        shown,
+        key=key,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        **train_argument(model, train=True),
+    )
+    nnx.update(model, kept)
+    return model
+
+
+@made(calls=_lsuv, name="lsuv", place="variance", main="examples")
+def lsuv(context: Context, call: Any) -> Change:
+    """Each layer's output has variance 1 over the first training examples."""
+    return lambda model, key: call(model, context, key)
+
+
+def _whiten(model: nnx.Module, context: Context, *, examples: int = 5000) -> nnx.Module:
+    """Set the first filters of the first convolution to whitened patches.
+
+    Raises:
+      ValueError: if the network has no convolution, or its first is no square one on the
+        images.
+    """
+    convolutions = [x for _, x in places(model, (nnx.Conv,))]
+    if not convolutions:
+        raise ValueError(
+            "whitening needs a network with a convolution, this one has none."
+        )
+    kernel = convolutions[0].kernel
+    height, width, channels, filters = kernel[...].shape
+    if height != width or channels != context.channels:
+        raise ValueError(
+            "whitening needs a first convolution that is square and of the images'"
+            f" {context.channels} channels, got a kernel {list(kernel[...].shape)}."
+        )
+    images = context.prepare(context.first(examples).inputs)
+    white = initializers.patch_whitening(images, kernel_size=height)
+    count = min(filters, white.shape[-1])
+    kernel[...] = kernel[...].at[..., :count].set(white[..., :count])
+    return model
+
+
+@made(
+    calls=_whiten, name="whitening", place="whitening", main="examples", needs=["images"]
+)
+def whitening(context: Context, call: Any) -> Change:
+    """The first convolution starts from the whitened patches of the images."""
+    return lambda model, key: call(model, context)
+
+
+def _pretrained(model: nnx.Module, *, run: str = "") -> nnx.Module:
+    """Take over the arrays of a run that have the same paths and shapes.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    loaded = load_params(run)
+    kinds = {"params": nnx.Param, "batch_stats": nnx.BatchStat}
+    restored: list[str] = []
+    for name, kind in kinds.items():
+        own = nnx.to_pure_dict(nnx.state(model, kind))
+        new, report = restore_partially(own, loaded[name])
+        restored += report.loaded
+        nnx.update(model, new)
+    if not restored:
+        raise ValueError(
+            f"pretrained must find arrays of this network in run {run!r}: it has none."
+        )
+    return model
+
+
+@made(calls=_pretrained, place="loaded", main="run")
+def pretrained(context: Context, call: Any) -> Change:
+    """Weights of an earlier run, where paths and shapes are the same."""
+    return lambda model, key: call(model)
+
+
+def _zero_gamma(model: nnx.Module, *, pattern: str = "") -> nnx.Module:
+    """Set the scales whose paths match the pattern to zero."""
+    params = nnx.state(model, nnx.Param)
+    zeroed = initializers.zero_gamma(nnx.to_pure_dict(params), mask_by_path(pattern))
+    nnx.update(model, zeroed)
+    return model
+
+
+@trick(
+    "options",
+    "made",
+    calls=_zero_gamma,
+    main="pattern",
+    place="gamma",
+    level=Level.MODULE,
+)
+def zero_gamma(context: Context, call: Any) -> tuple[dict[str, Any], Change]:
+    """Residual branches start at zero: by the network's own switch, or by a pattern."""
+    if call.keywords["pattern"]:
+        return {}, lambda model, key: call(model)
+    return {"zero_init_last_gamma": True}, lambda model, key: model
+
+
+def _before_the_last(
+    model: nnx.Module, wrap: Callable[[nnx.Linear], Any], trick: str
+) -> nnx.Module:
+    found = [path for path, _ in places(model, (nnx.Linear,))]
+    if not found:
+        raise ValueError(
+            f"{trick} needs a network with a linear layer, this one has none."
+        )
+    last = found[-1]
+    exchange(
+        model, (nnx.Linear,), lambda path, layer: wrap(layer) if path == last else layer
+    )
+    return model
+
+
+@made(calls=layers.Dropout, place="layers", fields=(), main="rate", rate=0.5)
+def dropout(context: Context, call: Any) -> Change:
+    """Inputs of the last linear layer are dropped."""
+
+    def change(model: nnx.Module, key: Key[Array, ""]) -> nnx.Module:
+        rngs = nnx.Rngs(dropout=key)
+
+        def wrap(layer: nnx.Linear) -> nnx.Module:
+            return nnx.Sequential(call(rngs=rngs), layer)
+
+        return _before_the_last(model, wrap, "dropout")
+
+    return change
+
+
+@made(
+    calls=layers.DropConnect,
+    place="layers",
+    fields=["per_example"],
+    main="rate",
+    rate=0.5,
+)
+def drop_connect(context: Context, call: Any) -> Change:
+    """Weights of the last linear layer are dropped."""
+
+    def change(model: nnx.Module, key: Key[Array, ""]) -> nnx.Module:
+        rngs = nnx.Rngs(dropout=key)
+        return _before_the_last(
+            model, lambda layer: call(layer, rngs=rngs), "drop_connect"
+        )
+
+    return change
+
+
+@trick(
+    "options",
+    calls=layers.DropPath,
+    fields=(),
+    main="rate",
+    level=Level.FACTORY,
+    rate=0.1,
+)
+def drop_path(context: Context, call: Any) -> dict[str, float]:
+    """Residual branches are left out, the last most often."""
+    return {"drop_path": call.keywords["rate"]}

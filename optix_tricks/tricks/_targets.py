@@ -1,0 +1,83 @@
+"""What targets are, and the loss and the metrics that go without saying."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from optix_tricks.losses import cross_entropy, mean_squared_error
+from optix_tricks.training import (
+    Metric,
+    absolute_error,
+    accuracy,
+    label_accuracy,
+    r_squared,
+    top_k_accuracy,
+)
+from optix_tricks.tricks._context import Context
+
+FEW = 10  # classes, of which five are no feat
+
+
+def kind_of(context: Context) -> str:
+    """Return what the targets are: "classes", "dense", "labels", "numbers" or "other".
+
+    classes    integers: one for each example, or for each of its positions
+    dense      floats [classes]: a distribution over the data set's classes
+    labels     booleans [labels]: several may be true
+    numbers    floats of any other shape
+    other      a tree of several arrays
+    """
+    targets = context.example.targets
+    if not hasattr(targets, "dtype"):
+        return "other"
+    if np.issubdtype(targets.dtype, np.integer):
+        return "classes"
+    if targets.dtype == np.bool_:
+        return "labels"
+    if context.classes and targets.shape == (context.classes,):
+        return "dense"
+    return "numbers"
+
+
+def default_loss(context: Context) -> Callable[[Any, Any], Array]:
+    """Return cross-entropy for classes and labels, the squared error for numbers.
+
+    Raises:
+      ValueError: if the targets are several arrays.
+    """
+    kind = kind_of(context)
+    if kind == "other":
+        raise ValueError(
+            "loss must be given where targets are several arrays: Setup(loss=...) of"
+            " outputs and targets, one number for each example."
+        )
+    return {"labels": _of_labels, "numbers": _of_numbers}.get(kind, cross_entropy)
+
+
+def obvious_metrics(context: Context) -> dict[str, Metric]:
+    """Return what is told beside the loss."""
+    kind = kind_of(context)
+    if kind in ("classes", "dense"):
+        top_5 = {"top_5_accuracy": top_k_accuracy(5)} if context.classes > FEW else {}
+        return {"accuracy": accuracy, **top_5}
+    if kind == "labels":
+        return {"accuracy": label_accuracy}
+    if kind == "numbers":
+        variance = float(np.var(context.dataset.test.targets, dtype=np.float64))
+        return {"absolute_error": absolute_error, "r_squared": r_squared(variance)}
+    return {}
+
+
+def _of_labels(logits: Array, targets: Array) -> Array:
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
+
+
+def _of_numbers(outputs: Array, targets: Array) -> Array:
+    """Of numbers [batch] without an axis to average over, or of several each."""
+    if targets.ndim > 1:
+        return mean_squared_error(outputs, targets)
+    return mean_squared_error(outputs[:, None], targets[:, None])

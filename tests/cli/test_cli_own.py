@@ -1,0 +1,157 @@
+"""`optix-tricks train ./mine.py`: tricks by flags, resume, the user's mistakes."""
+
+import json
+import textwrap
+
+import pytest
+
+from optix_tricks.cli import main
+
+MINE = textwrap.dedent(
+    """\
+    from flax import nnx
+    import numpy as np
+    from optix_tricks import tricks
+    from optix_tricks.augment import random_flip
+    from optix_tricks.training import Batch, Dataset
+    from optix_tricks.tricks import Setup, trick
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(8, rngs=rngs)
+            self.a = nnx.Linear(4, 8, rngs=rngs)
+            self.b = nnx.Linear(8, 2, rngs=rngs)
+        def __call__(self, x):
+            return self.b(nnx.relu(self.norm(self.a(x))))
+
+    def setup():
+        return Setup(lambda context, *, rngs: Net(rngs), epochs=2, batch_size=20).take(
+            tricks.adamw(0.01), tricks.cosine)
+
+    def data():
+        x = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+        y = (x[:, 0] > 0).astype(np.int32)
+        train, test = Batch(x[:80], y[:80]), Batch(x[80:], y[80:])
+        return Dataset("signs", train, test, ("no", "yes"))
+
+    @trick("augment", calls=random_flip, place="flip", needs=["images"])
+    def mirror(context, call):
+        return call
+
+    TRICKS = [mirror]
+    """
+)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path / "mine.py"
+
+
+def run(capsys, *argv):
+    code = 0
+    try:
+        main(list(argv))
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_file_is_trained_resumed_and_says_what_it_was(mine, capsys):
+    flags = ["--with", "ema=0.9", "--with", "group_norm=2", "--without", "cosine"]
+    flags += ["--adamw.b2", "0.99", "--learning-rate", "0.02", "--seed", "3"]
+    code, out, err = run(capsys, "train", "./mine.py", *flags, "--run-dir", "r")
+    assert (code, err) == (0, "")
+    assert "80 training and 40 test examples, 2 classes" in out
+    config = json.loads((mine.parent / "r" / "config.json").read_text())
+    tricks = dict(config["config"]["tricks"])
+    assert tricks.keys() == {"adamw", "ema", "group_norm"}
+    assert (tricks["adamw"]["b2"], tricks["adamw"]["learning_rate"]) == (0.99, 0.02)
+    assert (tricks["ema"]["decay"], tricks["group_norm"]["num_groups"]) == (0.9, 2)
+    assert config["config"]["seed"] == 3
+    before = json.loads((mine.parent / "r" / "result.json").read_text())
+    assert before["test_accuracy"] > 0.5
+
+    code, _, _ = run(capsys, "train", "--resume", "r")
+    assert code == 0
+    assert json.loads((mine.parent / "r" / "result.json").read_text()) == before
+    mine.write_text(MINE.replace("size=(120, 4)", "size=(120, 4) "))
+    code, _, err = run(capsys, "train", "--resume", "r")
+    assert code == 1
+    assert "mine.py has changed since the run began, first in line 21" in err
+    code, _, _ = run(capsys, "train", "--resume", "r", "--accept-changed-file")
+    assert code == 0
+
+
+WRONG = {
+    "unknown trick": (["--with", "mixpu"], "no trick 'mixpu'. Did you mean 'mixup'?"),
+    "of images": (["--with", "mixup"], "mixup needs inputs that are images"),
+    "own trick": (["--with", "mirror"], "mirror needs inputs that are images"),
+    "not there": (
+        ["--without", "sgd"],
+        "no trick 'sgd' to leave out: the setup has",
+    ),
+    "conflict": (
+        ["--with", "mixup", "--with", "cutmix"],
+        "cutmix cannot stand beside mixup",
+    ),
+    "no number": (["--learning-rat", "1"], "Did you mean 'learning_rate'?"),
+    "two owners": (
+        ["--with", "accumulation", "--with", "swa", "--every-steps", "2"],
+        "--every-steps is a number of accumulation and swa",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_flag_is_one_sentence_and_leaves_nothing(case, mine, capsys):
+    flags, message = WRONG[case]
+    code, _, err = run(capsys, "train", "./mine.py", *flags, "--run-dir", "r")
+    assert code == 2
+    assert message in err
+    assert not (mine.parent / "r").exists()
+
+
+BROKEN = {
+    "raises": (MINE.replace("tricks.cosine)", "1 / 0)"), "mine.py, line 18"),
+    "syntax": ("def setup(:\n", "mine.py, line 1: SyntaxError"),
+    "lacks": ("x = 1\n", "mine.py must define setup(), which returns a tricks.Setup"),
+    "taken": (MINE + "mirror = trick('augment', calls=random_flip, name='flip',"
+              " place='flip')(lambda c, f: f)\nTRICKS = [mirror]\n",
+              "trick 'flip' is one of the package: rename yours"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_raises_names_the_users_line(case, mine, capsys):
+    text, message = BROKEN[case]
+    mine.write_text(text)
+    code, _, err = run(capsys, "train", "./mine.py")
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_there_is_no_such_file_or_module(mine, capsys):
+    for name, message in (
+        ("./other.py", "there is no file other.py"),
+        ("no.such.module", "there is no module 'no.such.module'"),
+    ):
+        code, _, err = run(capsys, "train", name)
+        assert code == 1
+        assert message in err
+
+
+def test_tricks_are_listed_and_shown(capsys):
+    code, out, _ = run(capsys, "tricks")
+    assert code == 0
+    assert "mixup" in out
+    code, out, _ = run(capsys, "tricks", "mixup")
+    assert "fills     mix (what mixes the examples of a batch)" in out
+    assert "Zhang" in out
+    code, _, err = run(capsys, "tricks", "mixpu")
+    assert code == 2
+    assert "Did you mean 'mixup'?" in err
