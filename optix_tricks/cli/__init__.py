@@ -11,6 +11,7 @@ from rich.table import Table
 from optix_tricks.cli._compilation_cache import keep_compiled_programs
 from optix_tricks.cli._diagnose import diagnose
 from optix_tricks.cli._lr_find import lr_find
+from optix_tricks.cli._new import new
 from optix_tricks.cli._options import UsageError, like
 from optix_tricks.cli._train import train
 from optix_tricks.cli._tricks import tricks
@@ -18,12 +19,14 @@ from optix_tricks.cli._tricks import tricks
 USAGE = """\
 usage: optix-tricks list                              the recipes and what they claim
        optix-tricks train RECIPE [--field value ...]  train one; --help for its fields
+       optix-tricks train ./mine.py [--with TRICK ..] train your own; so by dotted name
        optix-tricks train --resume RUN                continue a run that was stopped
+       optix-tricks new mine.py                       write a recipe of your own to start
+       optix-tricks tricks [NAME]                     all tricks by slot; or one's card
        optix-tricks lr-find RECIPE [--field value ..] test its learning rates; --help
        optix-tricks diagnose run RUN [--probe]        say what a run suffers from
        optix-tricks diagnose curvature RUN            a saddle, a minimum? how sharp?
        optix-tricks diagnose weight-norm [--parts ..] Page's experiments on weight decay
-       optix-tricks tricks [NAME]                     all tricks by slot; or one's card
        optix-tricks report RUN                        draw a run's page and figures again
 """
 
@@ -90,8 +93,9 @@ def _report(arguments: list[str]) -> None:
 COMMANDS = {
     "list": _list,
     "train": train,
+    "new": new,
+    "tricks": tricks,
     "lr-find": lr_find,
     "diagnose": diagnose,
-    "tricks": tricks,
     "report": _report,
 }

@@ -155,3 +155,20 @@ def test_tricks_are_listed_and_shown(capsys):
     code, _, err = run(capsys, "tricks", "mixpu")
     assert code == 2
     assert "Did you mean 'mixup'?" in err
+
+
+def test_a_new_file_runs_as_it_is_and_is_not_written_over(mine, capsys):
+    code, out, _ = run(capsys, "new", "yours.py")
+    assert code == 0
+    assert "optix-tricks train ./yours.py" in out
+    assert len((mine.parent / "yours.py").read_text().splitlines()) <= 50
+    code, out, err = run(
+        capsys, "train", "./yours.py", "--epochs", "1", "--with", "group_norm=8"
+    )
+    assert (code, err) == (0, "")
+    assert "digits: 1,437 training and 360 test examples, 10 classes" in out
+    code, _, err = run(capsys, "new", "yours.py")
+    assert code == 2
+    assert "yours.py is there already" in err
+    code, _, err = run(capsys, "new", "yours")
+    assert "new takes one file, mine.py, got yours" in err

@@ -1,0 +1,62 @@
+"""`optix-tricks new`: a recipe of one's own to begin with, which runs as it is."""
+
+from pathlib import Path
+
+from optix_tricks.cli._options import UsageError
+
+STARTING_FILE = '''\
+"""My recipe. Train it:  optix-tricks train ./{name}
+
+More tricks and other numbers, without a change here (`optix-tricks tricks` lists all):
+
+    optix-tricks train ./{name} --with mixup=0.4 --without warm_up --learning-rate 0.1
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+from optix_tricks import tricks
+from optix_tricks.tricks import Setup
+
+
+class Network(nnx.Module):
+    """Two convolutions and a linear layer; yours is any flax.nnx module."""
+
+    def __init__(self, classes, channels, *, norm=nnx.BatchNorm, rngs):
+        self.conv1 = nnx.Conv(channels, 16, (3, 3), rngs=rngs)
+        self.norm1 = norm(16, rngs=rngs)
+        self.conv2 = nnx.Conv(16, 32, (3, 3), strides=2, rngs=rngs)
+        self.norm2 = norm(32, rngs=rngs)
+        self.head = nnx.Linear(32, classes, rngs=rngs)
+
+    def __call__(self, images):
+        x = nnx.relu(self.norm1(self.conv1(images)))
+        x = nnx.relu(self.norm2(self.conv2(x)))
+        return self.head(jnp.mean(x, axis=(1, 2)))
+
+
+def setup():
+    """What is trained and how. `context` has the facts of the data."""
+    return Setup(
+        lambda context, *, rngs: Network(context.classes, context.channels, rngs=rngs),
+        epochs=5,
+        batch_size=64,
+    ).take(tricks.nesterov(0.1), tricks.warm_up(0.2), tricks.linear, tricks.l2(5e-4))
+
+
+# def data():  # yours, in place of `--dataset digits`; see docs/setups.md
+#     return Dataset("mine", Batch(inputs, targets), Batch(test_inputs, test_targets))
+'''
+
+
+def new(arguments: list[str]) -> None:
+    """Write a recipe to begin with."""
+    names = [argument for argument in arguments if argument != "--debug"]
+    if len(names) != 1 or not names[0].endswith(".py"):
+        raise UsageError(f"new takes one file, mine.py, got {' '.join(names) or 'none'}.")
+    path = Path(names[0])
+    try:
+        with path.open("x") as file:
+            file.write(STARTING_FILE.format(name=path.name))
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already: name another file.") from error
+    print(f"{path} is written: train it by  optix-tricks train ./{path}")
