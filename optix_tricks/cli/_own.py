@@ -12,8 +12,11 @@ from optix_tricks.recipes._own_run import OwnRun, with_tricks
 
 
 def own_run(
-    command: str, recipe: OwnRecipe, flags: list[str]
-) -> tuple[OwnRun, RunOptions]:
+    command: str,
+    recipe: OwnRecipe,
+    flags: list[str],
+    options_kind: type[Any] = RunOptions,
+) -> tuple[OwnRun, Any]:
     """Return the run that a recipe and flags come to.
 
     `--with name` and `--with name=number` put a trick on, `--without name` takes one
@@ -32,10 +35,10 @@ def own_run(
     run = OwnRun(recipe, setup, dataset="digits" if recipe.data is None else None)
     kind = _settings(run)
     values, options = tyro.cli(
-        _together(kind),
+        _together(kind, options_kind),
         prog=f"optix-tricks {command} {recipe.name}",
         description="--with NAME[=NUMBER] and --without NAME change the tricks",
-        args=_spelled_out(run, kind, rest),
+        args=_spelled_out(run, kind, options_kind, rest),
     )
     numbers = {each.name: getattr(values, each.name, None) for each in setup.tricks}
     tricks = tuple(
@@ -49,14 +52,14 @@ def own_run(
     return OwnRun(recipe, setup, **of_data), options
 
 
-def _together(kind: type) -> Any:
+def _together(kind: type, options_kind: type) -> Any:
     def together(settings: Any, options: Any) -> tuple[Any, Any]:
         return settings, options
 
     flat = tyro.conf.arg(name="")
     together.__annotations__ |= {
         "settings": Annotated[kind, flat],
-        "options": Annotated[RunOptions, flat],
+        "options": Annotated[options_kind, flat],
     }
     return together
 
@@ -90,10 +93,12 @@ def _kind(value: Any) -> Any:
     return type(value)
 
 
-def _spelled_out(run: OwnRun, kind: type, flags: list[str]) -> list[str]:
+def _spelled_out(
+    run: OwnRun, kind: type, options_kind: type[Any], flags: list[str]
+) -> list[str]:
     """Give a number the name of its trick where one trick alone has it."""
     base = {field.name for field in dataclasses.fields(kind)}
-    base |= {field.name for field in dataclasses.fields(RunOptions)} | {"help"}
+    base |= {field.name for field in dataclasses.fields(options_kind)} | {"help"}
     spelled = []
     for flag in flags:
         word, equals, value = flag.removeprefix("--").partition("=")

@@ -1,10 +1,7 @@
 """`optix-tricks train`."""
 
-import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rich.console import Console
@@ -15,9 +12,8 @@ from optix_tricks.cli._options import UsageError, new_path, parse, recipe_of
 
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
-    from optix_tricks.recipes import reconfigure
+    from optix_tricks.recipes import PackagedRun, reconfigure
     from optix_tricks.recipes._own import is_own
-    from optix_tricks.recipes._own_run import reconfigured
     from optix_tricks.training import RunDirectory
 
     if "--resume" in arguments:
@@ -27,33 +23,21 @@ def train(arguments: list[str]) -> None:
         with run:  # closed whatever is refused
             if wanted not in (None, name):
                 raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
-            if is_own(name):
-                own = reconfigured(path, name, fields, accept_changed_file=accepted)
-                _run(own.load, own.job, lambda: run, resume=True)
-                return
-            recipe, config = reconfigure(path, name, fields)
-            _run(*_of_package(recipe, config), lambda: run, resume=True)
+            settings = reconfigure(path, name, fields, accept_changed_file=accepted)
+            _run(settings, lambda: run, resume=True)
         return
     if arguments and is_own(arguments[0]):
         _train_own(*arguments)
         return
     name, recipe, flags = recipe_of("train", arguments)
     config, options = parse("train", name, recipe, flags)
+    settings = PackagedRun(recipe, config)
     path = options.run_dir or new_path(name)
 
     def start() -> RunDirectory:
-        return RunDirectory.start(path, recipe=name, config=dataclasses.asdict(config))
+        return RunDirectory.start(path, recipe=name, config=settings.as_json())
 
-    _run(*_of_package(recipe, config), start, resume=False)
-
-
-def _of_package(recipe: ModuleType, config: Any) -> tuple[Any, Any]:
-    from optix_tricks.training import load_dataset
-
-    def load() -> Any:
-        return load_dataset(config.dataset, data_dir=config.data_dir)
-
-    return load, functools.partial(recipe.build, config)
+    _run(settings, start, resume=False)
 
 
 def _train_own(name: str, *flags: str) -> None:
@@ -69,7 +53,7 @@ def _train_own(name: str, *flags: str) -> None:
         own.keep_source(run.path)
         return run
 
-    _run(own.load, own.job, start, resume=False)
+    _run(own, start, resume=False)
 
 
 def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
@@ -85,19 +69,13 @@ def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
     )
 
 
-def _run(
-    load: Callable[[], Any],
-    build: Callable[[Any], Any],
-    directory: Callable[[], Any],
-    *,
-    resume: bool,
-) -> None:
+def _run(settings: Any, directory: Callable[[], Any], *, resume: bool) -> None:
     from optix_tricks.reports import write_report
     from optix_tricks.training import train
 
-    dataset = load()
+    dataset = settings.load()
     try:
-        job = build(dataset)
+        job = settings.job(dataset)
     except ValueError as error:
         raise UsageError(str(error)) from error
     run = directory()  # only now: a wrong argument leaves nothing behind

@@ -20,6 +20,9 @@ from optix_tricks.recipes import (
     imagenet_resnet50,
     imagenet_resnet50_lars,
 )
+from optix_tricks.recipes._own import is_own
+from optix_tricks.recipes._own_run import OwnRun, reconfigured
+from optix_tricks.recipes._packaged_run import PackagedRun
 from optix_tricks.training import RunError
 from optix_tricks.training._dataset import PathLike
 
@@ -37,17 +40,34 @@ RECIPES: dict[str, ModuleType] = {
 
 
 def reconfigure(
-    path: PathLike, name: str, fields: dict[str, Any]
-) -> tuple[ModuleType, Any]:
-    """Return the recipe of an earlier run and its settings.
+    path: PathLike,
+    name: str,
+    fields: dict[str, Any],
+    *,
+    accept_changed_file: bool = False,
+    from_copy: bool = False,
+) -> PackagedRun | OwnRun:
+    """Return the settings of an earlier run, and what they are settings of.
+
+    A file of one's own must be what it was; `from_copy` reads the run's copy instead,
+    as is right for whoever only looks at it.
 
     Raises:
-      RunError: if this version has no such recipe, or other settings.
+      RunError: if this version has no such recipe, or other settings; or the file of
+        one's own recipe has changed and that is not accepted.
     """
+    if is_own(name):
+        return reconfigured(
+            Path(path),
+            name,
+            fields,
+            accept_changed_file=accept_changed_file,
+            from_copy=from_copy,
+        )
     if name not in RECIPES:
         raise RunError(f"run {path} is of recipe {name!r}, which this version lacks.")
     try:
-        return RECIPES[name], RECIPES[name].Config(**fields)
+        return PackagedRun(RECIPES[name], RECIPES[name].Config(**fields))
     except TypeError as error:
         raise RunError(
             f"the settings in {Path(path) / 'config.json'} are not those of recipe "

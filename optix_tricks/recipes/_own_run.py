@@ -2,8 +2,11 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import optax
 
 from optix_tricks.recipes._own import OwnRecipe, load_own
 from optix_tricks.training import Dataset, Job, RunError, load_dataset
@@ -29,9 +32,28 @@ class OwnRun:
             return self.recipe.data()
         return load_dataset(str(self.dataset), data_dir=self.data_dir)
 
+    def at_seed(self, seed: int) -> "OwnRun":
+        """Return the same run of another seed."""
+        return dataclasses.replace(self, seed=seed)
+
+    def from_directory(self, data_dir: str) -> "OwnRun":
+        """Return the same run with its data elsewhere."""
+        return dataclasses.replace(self, data_dir=data_dir)
+
+    def in_float32(self) -> "OwnRun":
+        """Return the same run with activations in float32, to measure with."""
+        names = [each.name for each in self.setup.filled()["precision"]]
+        return dataclasses.replace(self, setup=self.setup.without(*names))
+
     def job(self, dataset: Dataset) -> Job:
         """Build the job."""
         return self.setup.job(dataset, seed=self.seed)
+
+    def optimizers(
+        self, dataset: Dataset
+    ) -> Callable[[optax.Schedule], optax.GradientTransformation]:
+        """Return the optimiser as a function of the rate, in the unit of its own."""
+        return self.setup.plan(dataset).optimizer
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings: what cannot be told by numbers is in the recipe's file."""
@@ -51,9 +73,14 @@ class OwnRun:
 
 
 def reconfigured(
-    path: Path, name: str, fields: dict[str, Any], *, accept_changed_file: bool
+    path: Path,
+    name: str,
+    fields: dict[str, Any],
+    *,
+    accept_changed_file: bool,
+    from_copy: bool,
 ) -> OwnRun:
-    """Return an earlier run's recipe and settings.
+    """Return an earlier run's recipe and settings; a file's from the run's copy if asked.
 
     Raises:
       RunError: if the file has changed since, unless that is accepted, or it no longer
@@ -64,8 +91,9 @@ def reconfigured(
             f"run {path} has settings of format {fields.get('format')}, this version"
             f" writes {FORMAT}: go on with the version that began it."
         )
-    recipe = load_own(name)
-    if not accept_changed_file:
+    from_copy = from_copy and name.endswith(".py")
+    recipe = load_own(str(path / COPY) if from_copy else name)
+    if not accept_changed_file and not from_copy:
         _check_unchanged(recipe.path, path / COPY)
     tricks = tuple(
         recipe.trick(trick)(**{k: _as_tuple(x) for k, x in numbers.items()})

@@ -1,10 +1,8 @@
 """What rate does a recipe want? A range test on its own job."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +16,7 @@ from optix_tricks.dynamics import (
     scan_learning_rates,
     suggest_learning_rates,
 )
+from optix_tricks.recipes import OwnRun, PackagedRun
 from optix_tricks.reports import plot_range_test
 from optix_tricks.training import (
     Batch,
@@ -26,9 +25,7 @@ from optix_tricks.training import (
     TrainState,
     create_state,
     epoch_order,
-    policy,
     steps_per_epoch,
-    total_steps,
 )
 from optix_tricks.training._run_directory import finite_lists
 
@@ -43,8 +40,7 @@ class LearningRateStudy(NamedTuple):
 
 
 def find_learning_rate(
-    recipe: ModuleType,
-    config: Any,
+    run: PackagedRun | OwnRun,
     dataset: Dataset,
     *,
     min_rate: float = 1e-5,
@@ -55,15 +51,14 @@ def find_learning_rate(
 ) -> LearningRateStudy:
     """Run a learning-rate range test on a recipe: its network, data, loss and optimiser.
 
-    Seeds are `config.seed` and those that follow: each has its own initial weights,
+    Seeds are the run's and those that follow: each has its own initial weights,
     batches and augmentation. The steps are calls of one compiled program and the seeds
     run one after the other, in the memory of one run.
 
     Args:
-        recipe: a module of `optix_tricks.recipes`.
-        config: its `Config`; the rate and its schedule are not used.
+        run: a recipe and its settings; the rate and its schedule are not used.
         dataset: as for training.
-        min_rate: in the unit of `config.learning_rate`.
+        min_rate: in the unit of the optimiser's own.
         max_rate: of the last step.
         steps: of each seed.
         seeds: how many runs.
@@ -75,24 +70,16 @@ def find_learning_rate(
     Raises:
         ValueError: if the configuration or the range cannot be used.
     """
-    job = recipe.build(config, dataset)
-    precision = policy(getattr(config, "compute_dtype", "float32"))
-    size, batch_size = dataset.train.size, config.batch_size
-    per_epoch = steps_per_epoch(size, batch_size)
+    job, optimizers = run.job(dataset), run.optimizers(dataset)
+    per_epoch = steps_per_epoch(dataset.train.size, job.batch_size)
 
     def optimizer(rate: Array) -> optax.GradientTransformation:
-        tx = recipe.make_optimizer(
-            config,
-            total_steps(config.epochs, size, batch_size),
-            learning_rate=lambda count: rate,
-        )
-        return precision.optimizer(tx)
+        return optimizers(lambda count: rate)
 
     def init_fn(seed: int) -> TrainState:
-        number = config.seed + seed
-        own = recipe.build(dataclasses.replace(config, seed=number), dataset)
+        own = run.at_seed(run.seed + seed).job(dataset)
         tx = optimizer(jnp.float32(min_rate))
-        return create_state(own.params, own.batch_stats, tx, jax.random.key(number))
+        return create_state(own.params, own.batch_stats, tx, jax.random.key(own.seed))
 
     def step_fn(state: TrainState, batch: Batch, rate: Array) -> tuple[TrainState, Array]:
         state, metrics = job._replace(tx=optimizer(rate)).step(state, batch)
@@ -100,8 +87,8 @@ def find_learning_rate(
 
     @functools.cache
     def order(seed: int, epoch: int) -> np.ndarray:
-        key = jax.random.key(config.seed + seed)
-        return np.asarray(epoch_order(key, epoch, size, batch_size))
+        key = jax.random.key(run.seed + seed)
+        return np.asarray(epoch_order(key, epoch, dataset.train.size, job.batch_size))
 
     def batch_fn(seed: int, step: int) -> Batch:
         epoch, place = divmod(step, per_epoch)

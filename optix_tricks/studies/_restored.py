@@ -1,6 +1,5 @@
 """A run taken up again from its checkpoint, without touching it."""
 
-import dataclasses
 import os
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from optix_tricks.training import (
     Job,
     TrainState,
     create_state,
-    load_dataset,
 )
 from optix_tricks.training._dataset import PathLike
 
@@ -47,14 +45,12 @@ def restore_run(
         CheckpointError: if it has no checkpoint, or one of another model.
     """
     run = read_run(path)
-    fields = run.config | ({} if data_dir is None else {"data_dir": os.fspath(data_dir)})
-    recipe, config = reconfigure(run.path, run.recipe, fields)
-    dataset = load_dataset(config.dataset, data_dir=config.data_dir)
-    job = exact = recipe.build(config, dataset)
-    if getattr(config, "compute_dtype", "float32") != "float32":
-        exact = recipe.build(
-            dataclasses.replace(config, compute_dtype="float32"), dataset
-        )
+    settings = reconfigure(run.path, run.recipe, run.config, from_copy=True)
+    if data_dir is not None:
+        settings = settings.from_directory(os.fspath(data_dir))
+    dataset = settings.load()
+    job = settings.job(dataset)
+    exact = settings.in_float32().job(dataset)
     like = create_state(job.params, job.batch_stats, job.tx, jax.random.key(job.seed))
     with Checkpoints(run.path / "checkpoints", read_only=True) as checkpoints:
         epochs = checkpoints.epochs()

@@ -3,9 +3,16 @@
 import json
 import textwrap
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from optix_tricks import tricks
 from optix_tricks.cli import main
+from optix_tricks.recipes._own import load_own
+from optix_tricks.studies._restored import restore_run
+from optix_tricks.training import create_state, epoch_order
 
 MINE = textwrap.dedent(
     """\
@@ -84,6 +91,29 @@ def test_a_file_is_trained_resumed_and_says_what_it_was(mine, capsys):
     assert "mine.py has changed since the run began, first in line 21" in err
     code, _, _ = run(capsys, "train", "--resume", "r", "--accept-changed-file")
     assert code == 0
+
+    job = restore_run("r").job  # of the run's copy, whatever became of the file
+    assert job.epochs == 2
+
+
+def test_a_rate_is_found_for_a_file_in_the_unit_of_its_optimiser(mine, capsys):
+    flags = ["--steps", "12", "--seeds", "1", "--min-rate", "1e-3", "--with", "l2"]
+    code, out, err = run(capsys, "lr-find", "./mine.py", *flags, "--run-dir", "lr")
+    assert (code, err) == (0, "")
+    assert "12 rates from 0.001 to 10" in out
+    curve = json.loads((mine.parent / "lr" / "range_test.json").read_text())
+    own = load_own("./mine.py")
+    plan = own.setup().take(tricks.l2).plan(own.data())
+    job, rates = plan.job(0), np.geomspace(1e-3, 10, 12)
+    tx = plan.optimizer(lambda count: jnp.asarray(rates, jnp.float32)[count])
+    state = create_state(job.params, job.batch_stats, tx, jax.random.key(0))
+    step, want = jax.jit(job._replace(tx=tx).step), []
+    for epoch in range(3):
+        for index in epoch_order(jax.random.key(0), epoch, 80, 20):
+            batch = jax.tree.map(jnp.asarray, own.data().train).take(index)
+            state, metrics = step(state, batch)
+            want.append(metrics["loss"])
+    np.testing.assert_allclose(curve["losses"][0], want, rtol=1e-4)
 
 
 WRONG = {

@@ -14,7 +14,7 @@ from flax import nnx, traverse_util
 import optix_tricks as ot
 from optix_tricks.augment import random_crop
 from optix_tricks.cli import main
-from optix_tricks.recipes import RECIPES
+from optix_tricks.recipes import RECIPES, PackagedRun
 from optix_tricks.recipes._classification import make_job
 from optix_tricks.recipes._contract import check_config
 from optix_tricks.studies import find_learning_rate
@@ -102,8 +102,7 @@ def test_the_curve_is_that_of_the_recipes_own_steps(images):
     config = Config(seed=3)  # two steps an epoch
     seen = []
     study = find_learning_rate(
-        linear,
-        config,
+        PackagedRun(linear, config),
         images,
         min_rate=1e-3,
         max_rate=1.0,
@@ -162,8 +161,8 @@ def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
 
 def test_a_loss_scale_leaves_the_curve_as_it_is(images):
     config = Config(compute_dtype="float16")
-    study = find_learning_rate(linear, config, images, steps=12, seeds=1)
-    want = find_learning_rate(linear, Config(), images, steps=12, seeds=1)
+    study = find_learning_rate(PackagedRun(linear, config), images, steps=12, seeds=1)
+    want = find_learning_rate(PackagedRun(linear, Config()), images, steps=12, seeds=1)
     np.testing.assert_allclose(study.test.losses, want.test.losses, rtol=1e-3)
 
 
@@ -223,7 +222,7 @@ def test_every_recipe_has_a_range_test(name):
     changes = {"width": 2, "batch_size": 64, "image_size": 16, "drop_path": 0.1}
     known = {field.name for field in dataclasses.fields(recipe.Config)}
     config = recipe.Config(**{k: v for k, v in changes.items() if k in known})
-    test, _ = find_learning_rate(recipe, config, images, steps=30, seeds=1)
+    test, _ = find_learning_rate(PackagedRun(recipe, config), images, steps=30, seeds=1)
     counted = np.asarray(test.losses[0, : int(test.stop[0])])
     assert np.isfinite(counted).all()
     assert np.min(counted) < counted[0]

@@ -88,7 +88,7 @@ def test_a_run_is_made_opened_read_and_reported_by_any_path(tmp_path, as_path):
             pass
     run, recipe, fields = RunDirectory.reopen(as_path(path))
     with run:
-        assert reconfigure(as_path(path), recipe, fields)[1].data_dir == "a"
+        assert reconfigure(as_path(path), recipe, fields).config.data_dir == "a"
     with pytest.raises(RunError, match=r"config\.json are not those"):
         reconfigure(as_path(path), recipe, {"nonsense": 1})
     with pytest.raises(RunError, match="is not empty"):
