@@ -115,16 +115,18 @@ def changed_numbers_compile_nothing(subject: TransformationSubject) -> None:
     with showing(f"""
         inner = {subject.written_injected()}; update = jax.jit(inner.update);
         _, state = update(grads[0], inner.init(params), params);
-        state.hyperparams.update({{n: (x / 2).astype(x.dtype) for n, x in
-        state.hyperparams.items()}}); update(grads[1], state, params);
+        state.hyperparams.update({{n: x // 2 if jnp.issubdtype(x.dtype, jnp.integer)
+        else x / 2 for n, x in state.hyperparams.items()}});
+        update(grads[1], state, params);
         assert update._cache_size() == 1"""):
         jitted, params = jax.jit(update), subject.params
         state = inner.init(params)
         jitted.trace(subject.grads[0], state, params)  # traced, not compiled
         _, state = subject.compiled_injected.update(subject.grads[0], state, params)
-        for name, x in given.items():
-            dtype = jnp.asarray(state.hyperparams[name]).dtype
-            state.hyperparams[name] = jnp.asarray(x / 2).astype(dtype)
+        for name in given:
+            x = state.hyperparams[name]
+            is_whole = jnp.issubdtype(x.dtype, jnp.integer)
+            state.hyperparams[name] = x // 2 if is_whole else x / 2
         jitted.trace(subject.grads[1], state, params)
         if len(traced) > 1:
             raise AssertionError("a changed hyperparameter compiles the update again")

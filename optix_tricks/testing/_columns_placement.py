@@ -79,7 +79,10 @@ def shardings_are_kept(subject: TransformationSubject) -> None:
         for name, x, param in slots(state, params):
             if not x.sharding.is_equivalent_to(param.sharding, x.ndim):
                 raise AssertionError(f"at {name}: the sharding is not the parameter's")
-    with showing(f"{code} testing.run(testing.compiled(tx), params, grads)"):
+    with showing(f"""
+        want, _ = testing.run(tx, params, grads); {code}
+        found, _ = jax.device_get(testing.run(testing.compiled(tx), params, grads));
+        chex.assert_trees_all_close(found, want, {CLOSE})"""):
         for g, want in zip(grads, subject.steps[0], strict=True):
             updates, state = subject.compiled.update(g, state, params)
             # Devices that are threads wait for each other: one step at a time.

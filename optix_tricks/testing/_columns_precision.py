@@ -70,13 +70,13 @@ def _costs_one_rounding(subject: TransformationSubject, dtype: str) -> None:
 def float64_is_kept(subject: TransformationSubject) -> None:
     """With 64 bits enabled, float64 comes out, and float32's numbers are its rounding."""
     near = subject.tolerance("float64_is_kept")
-    code = f"""
+    with showing(f"""
+        narrow, _ = testing.run(tx, params, grads);
+        jax.config.update('jax_enable_x64', True);
+        params, grads = testing.cast((params, grads), 'float64');
         wide, _ = testing.run(testing.compiled(tx), params, grads);
         chex.assert_type(jax.tree.leaves(wide), jnp.float64);
-        narrow, _ = testing.run(tx, *testing.cast((params, grads), 'float32'));
-        testing.assert_close(testing.cast(wide, 'float32'), narrow, {written(near)})"""
-    code = subject.in_dtype("float64", code)
-    with showing(f"jax.config.update('jax_enable_x64', True); {code}"):
+        testing.assert_close(testing.cast(wide, 'float32'), narrow, {written(near)})"""):
         narrow, _ = subject.steps
         with jax.enable_x64(True):
             params, grads = subject.cast("float64", "float64")
