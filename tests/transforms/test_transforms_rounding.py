@@ -208,3 +208,10 @@ def test_the_nearest_is_that_of_a_cast(dtype):
     x = np.concatenate([sizes, -sizes, np.arange(9) * 2.0**-25]).astype(np.float32)
     want = x.astype(dtype).astype(np.float32)
     np.testing.assert_array_equal(round_to_nearest(jnp.asarray(x), dtype), want)
+
+
+def test_a_subnormal_number_that_fits_stays_whatever_the_chance():
+    x = jnp.float32(3 * 2.0**-24)
+    for chance in (0, 65535):
+        got = round_by_chance(x[None], jnp.float16, jnp.full(1, chance, jnp.uint32))
+        np.testing.assert_array_equal(got, x)
