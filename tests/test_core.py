@@ -17,12 +17,20 @@ import optix_tricks as ot
 from optix_tricks import _checks as C
 from optix_tricks._leafwise import PER_LAYER, leafwise
 from optix_tricks._paths import path_name
-from optix_tricks._tree import global_norm, is_inexact, resolve_mask, widen
+from optix_tricks._tree import (
+    global_norm,
+    is_inexact,
+    resolve_mask,
+    safe_divide,
+    safe_sqrt,
+    widen,
+)
 
 PARAMS = {
     "conv": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)},
     "head": [jnp.full((3, 1), 2.0), jnp.float32(5.0)],
 }
+SIZES = jnp.array([0.0, 4.0, 9.0])
 
 # The checks.
 
@@ -198,6 +206,13 @@ def test_numbers_are_those_of_sixteen_bits_and_more():
         assert not is_inexact(jnp.zeros(2, dtype))
     assert is_inexact(0.5)
     assert not is_inexact(1)
+
+
+def test_roots_and_quotients_have_their_slopes_and_none_at_zero():
+    np.testing.assert_allclose(jax.vmap(jax.grad(safe_sqrt))(SIZES), [0, 0.25, 1 / 6])
+    by_x, by_size = jax.vmap(jax.grad(safe_divide, (0, 1)))(jnp.full(3, 2.0), SIZES)
+    np.testing.assert_allclose(by_x, [0, 1 / 4, 1 / 9], rtol=1e-6)
+    np.testing.assert_allclose(by_size, [0, -2 / 16, -2 / 81], rtol=1e-6)
 
 
 def test_the_global_norm_of_float64_is_float64():

@@ -207,3 +207,10 @@ def test_the_smallest_histograms_that_are_stretched():
             difference = np.asarray(stretch(jnp.asarray(image)), int)
             difference -= by_pillow(image, name)
             assert np.abs(difference).max() <= close
+
+
+def test_a_magnitude_of_thirty_is_the_largest():
+    images = jnp.asarray(noise(1))
+    np.testing.assert_array_equal(
+        rand_augment(KEY, images, num_ops=0, magnitude=30), images
+    )

@@ -50,3 +50,10 @@ def test_reduce_on_plateau_has_the_rates_of_torch(arguments, seed):
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_reduction_by_no_more_than_eps_is_left_out():
+    for eps, scale in ((0.25, 1.0), (0.2, 0.5)):
+        machine = ours.ReduceLROnPlateau(0.5, factor=0.5, patience=0, eps=eps)
+        watch = machine.update(machine.update(machine.init(), 1.0), 1.0)
+        assert float(watch.scale) == scale

@@ -275,3 +275,12 @@ def test_it_is_nearer_to_the_minimum_of_a_noisy_path_and_farther_on_a_calm_one(l
     assert average < 0.1 * last
     last, average = excess(link, rate=0.02, noise_scale=0.0)
     assert average > 2 * last
+
+
+def test_before_its_start_swa_has_averaged_no_model():
+    tx, w = ot.swa(3), jnp.ones(2)
+    state, models = tx.init(w), []
+    for _ in range(4):
+        _, state = tx.update(w, state, w)
+        models.append(float(ot.report(state)["averaged_models"]))
+    assert models == [0, 0, 1, 2]

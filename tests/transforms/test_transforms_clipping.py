@@ -250,3 +250,8 @@ def test_clipping_does_nothing_for_adam_at_a_constant_scale():
         u, for_plain = plain.update(g, for_plain)
         v, for_cut = optax.chain(cut, plain).update(g, for_cut)
         np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-6)
+
+
+def test_the_root_mean_square_of_one_number_is_its_size():
+    tx, g = ot.clip_by_block_rms(0.5), jnp.array([3.0])
+    np.testing.assert_allclose(tx.update(g, tx.init(g))[0], [0.5], rtol=1e-6)

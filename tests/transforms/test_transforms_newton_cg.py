@@ -266,3 +266,10 @@ def test_there_are_at_most_as_many_products_as_allowed():
     for most in (1, 2):
         tx = ot.newton_cg(100.0, forcing=1e-12, max_cg_steps=most)
         assert int(one_step(tx, loss, jnp.ones(8))[1].cg_steps) == most
+
+
+def test_without_curvature_the_step_goes_to_the_boundary():
+    g = jnp.array([3.0, -4.0])
+    step, state = one_step(ot.newton_cg(0.5), lambda w: g @ w, jnp.zeros(2))
+    np.testing.assert_allclose(step, [-0.3, 0.4], rtol=1e-6)
+    assert state.negative_curvature

@@ -11,6 +11,7 @@ from reference import updates_of
 import optix_tricks as ot
 from optix_tricks.compat import tf1
 from optix_tricks.schedules import noisy_linear_cosine_decay
+from optix_tricks.transforms._noise import SPLIT
 
 SIZE = 40_000
 
@@ -146,3 +147,13 @@ def end_on_a_saddle(eta):
 def test_it_leaves_a_point_without_gradient():
     np.testing.assert_array_equal(end_on_a_saddle(0.0), 0.0)
     np.testing.assert_allclose(jnp.abs(end_on_a_saddle(0.01)), 1.0, atol=0.1)
+
+
+@pytest.mark.parametrize("step", [1, SPLIT - 1, SPLIT, 3 * SPLIT + 5])
+def test_a_step_draws_from_its_own_number_however_far(step):
+    """A run that is resumed, or drawn again elsewhere, has the same noise."""
+    tx, zeros = ot.add_noise(1.0, 0.0, key=7), jnp.zeros(4)
+    state = tx.init(zeros)._replace(count=jnp.int32(step - 1))
+    of_step = jax.random.fold_in(jax.random.key(7), step)
+    want = jax.random.normal(jax.random.fold_in(of_step, 0), (4,))  # "" is path 0
+    np.testing.assert_allclose(tx.update(zeros, state)[0], want, rtol=1e-6)

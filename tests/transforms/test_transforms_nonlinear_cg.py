@@ -162,7 +162,7 @@ def test_rosenbrock_takes_no_more_evaluations_than_scipys():
 
 def test_a_direction_that_is_no_descent_is_replaced_by_the_gradient():
     _, loss = quadratic(4, 10.0)
-    w = jnp.ones(4)
+    w = 1e-3 * jnp.ones(4)
     tx = ot.nonlinear_cg("fletcher_reeves")
     _, state = one_step(tx, loss, w)
     assert not state.restarted
@@ -207,3 +207,25 @@ def test_a_secant_lengthens_and_shortens_a_thousandfold_at_most():
     assert factor(-1.0, -1 + 1e-5) == 1e3
     assert factor(-1.0, 1e6) == pytest.approx(1e-3)
     assert factor(-1.0, -1.0) == factor(-1.0, -5.0) == 1.0  # it does not rise
+
+
+def test_the_first_trial_is_of_length_one_and_its_slope_corrects_it():
+    def loss(w):
+        return 1e-2 * w + 5e-3 * w**2 + 1e-3 * w**4
+
+    _, state = one_step(ot.nonlinear_cg(), loss, jnp.zeros(()))
+    slope, there = -1e-4, -1e-2 * (1e-2 - 1e-2 - 4e-3)  # along -g, at 0 and at -1
+    guess = float(state.step_size / state.linesearch.learning_rate)
+    assert guess == pytest.approx(100 * slope / (slope - there), rel=1e-5)
+
+
+def test_a_search_that_fails_forgets_the_direction():
+    def uphill(w):
+        """Its gradient has the wrong sign, so that every step leads higher."""
+        return 2 * jax.lax.stop_gradient(jnp.sum(w**2)) - jnp.sum(w**2)
+
+    tx = ot.nonlinear_cg(linesearch=optax.scale_by_backtracking_linesearch(2))
+    step, state = one_step(tx, uphill, jnp.ones(3))
+    np.testing.assert_array_equal(step, jnp.zeros(3))
+    np.testing.assert_array_equal(state.direction, jnp.zeros(3))
+    assert float(state.step_size) == 0.0

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import optix_tricks as ot
-from optix_tricks.transforms._rounding import round_by_chance
+from optix_tricks.transforms._rounding import round_by_chance, round_to_nearest
 
 NUMPY = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 KEY = jax.random.key(0)
@@ -199,3 +199,19 @@ def test_parameters_are_needed():
     tx = ot.round_stochastically(KEY)
     with pytest.raises(ValueError, match="params must be given to round_stochastically"):
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_the_nearest_is_that_of_a_cast(dtype):
+    """Of every size, subnormal numbers of float16 and ties between them too."""
+    sizes = 2.0 ** np.random.default_rng(0).uniform(-26, 15, 500)
+    x = np.concatenate([sizes, -sizes, np.arange(9) * 2.0**-25]).astype(np.float32)
+    want = x.astype(dtype).astype(np.float32)
+    np.testing.assert_array_equal(round_to_nearest(jnp.asarray(x), dtype), want)
+
+
+def test_a_subnormal_number_that_fits_stays_whatever_the_chance():
+    x = jnp.float32(3 * 2.0**-24)
+    for chance in (0, 65535):
+        got = round_by_chance(x[None], jnp.float16, jnp.full(1, chance, jnp.uint32))
+        np.testing.assert_array_equal(got, x)

@@ -151,3 +151,11 @@ def test_bad_ramps_raise():
         inspect.unwrap(progressive_sizes)(
             8.5, initial_size=32, final_size=64, ramp_start=0, ramp_end=1
         )
+
+
+def test_a_size_below_the_middle_of_two_multiples_is_the_lower():
+    sizes = progressive_sizes(
+        17, initial_size=128, final_size=192, ramp_start=0, ramp_end=16
+    )
+    line = [128 + 4 * epoch for epoch in range(17)]
+    assert sizes == tuple(32 * ((2 * size + 32) // 64) for size in line)
