@@ -98,6 +98,9 @@ def test_columns_of_zeros_raise_nothing():
     assert math.isnan(s.rate_left)
     assert math.isnan(s.rate_growth)
     assert math.isnan(s.highest)
+    late = (np.arange(ROWS) > 30) * 1.0  # from nothing: no factor says by how much
+    assert math.isnan(symptoms(learning_rate=late).rate_growth)
+    assert math.isnan(symptoms(loss=late).highest)
     small = symptoms(learning_rate=np.full(ROWS, 0.5))
     assert (small.rate_left, small.rate_growth) == (1, 1)
     low = symptoms(loss=np.full(ROWS, 0.5))
