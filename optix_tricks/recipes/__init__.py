@@ -58,7 +58,7 @@ def reconfigure(
     """
     if is_own(name):
         return reconfigured(
-            Path(path),
+            path,
             name,
             fields,
             accept_changed_file=accept_changed_file,

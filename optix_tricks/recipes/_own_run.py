@@ -10,6 +10,7 @@ import optax
 
 from optix_tricks.recipes._own import OwnRecipe, load_own
 from optix_tricks.training import Dataset, Job, RunError, load_dataset
+from optix_tricks.training._dataset import PathLike
 from optix_tricks.tricks import Setup, Trick
 
 FORMAT = 2  # of the settings; the packaged recipes' is older and has no number
@@ -67,13 +68,13 @@ class OwnRun:
             "tricks": [[each.name, dict(each.numbers)] for each in self.setup.tricks],
         }
 
-    def keep_source(self, directory: Path) -> None:
+    def keep_source(self, directory: PathLike) -> None:
         """Copy the recipe's file into the run."""
-        shutil.copyfile(self.recipe.path, directory / COPY)
+        shutil.copyfile(self.recipe.path, Path(directory) / COPY)
 
 
 def reconfigured(
-    path: Path,
+    path: PathLike,
     name: str,
     fields: dict[str, Any],
     *,
@@ -91,10 +92,11 @@ def reconfigured(
             f"run {path} has settings of format {fields.get('format')}, this version"
             f" writes {FORMAT}: go on with the version that began it."
         )
+    copy = Path(path) / COPY
     from_copy = from_copy and name.endswith(".py")
-    recipe = load_own(str(path / COPY) if from_copy else name)
+    recipe = load_own(str(copy) if from_copy else name)
     if not accept_changed_file and not from_copy:
-        _check_unchanged(recipe.path, path / COPY)
+        _check_unchanged(recipe.path, copy)
     tricks = tuple(
         recipe.trick(trick)(**{k: _as_tuple(x) for k, x in numbers.items()})
         for trick, numbers in fields["tricks"]
