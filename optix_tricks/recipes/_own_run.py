@@ -1,6 +1,7 @@
 """A run of one's own recipe: its settings as JSON, and the way back."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +38,9 @@ class OwnRun:
         """Return the same run of another seed."""
         return dataclasses.replace(self, seed=seed)
 
-    def from_directory(self, data_dir: str) -> "OwnRun":
+    def from_directory(self, data_dir: PathLike) -> "OwnRun":
         """Return the same run with its data elsewhere."""
-        return dataclasses.replace(self, data_dir=data_dir)
+        return dataclasses.replace(self, data_dir=os.fspath(data_dir))
 
     def in_float32(self) -> "OwnRun":
         """Return the same run with activations in float32, to measure with."""

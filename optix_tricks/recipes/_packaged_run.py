@@ -1,6 +1,7 @@
 """A run of a packaged recipe: its module and the numbers of its dataclass."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import optax
 
 from optix_tricks.training import Dataset, Job, load_dataset, policy, total_steps
+from optix_tricks.training._dataset import PathLike
 
 
 class PackagedRun(NamedTuple):
@@ -25,9 +27,9 @@ class PackagedRun(NamedTuple):
         """Return the same run of another seed."""
         return self._changed(seed=seed)
 
-    def from_directory(self, data_dir: str) -> "PackagedRun":
+    def from_directory(self, data_dir: PathLike) -> "PackagedRun":
         """Return the same run with its data elsewhere."""
-        return self._changed(data_dir=data_dir)
+        return self._changed(data_dir=os.fspath(data_dir))
 
     def in_float32(self) -> "PackagedRun":
         """Return the same run with activations in float32, to measure with."""

@@ -1,6 +1,5 @@
 """A run taken up again from its checkpoint, without touching it."""
 
-import os
 from typing import NamedTuple
 
 import jax
@@ -47,7 +46,7 @@ def restore_run(
     run = read_run(path)
     settings = reconfigure(run.path, run.recipe, run.config, from_copy=True)
     if data_dir is not None:
-        settings = settings.from_directory(os.fspath(data_dir))
+        settings = settings.from_directory(data_dir)
     dataset = settings.load()
     job = settings.job(dataset)
     exact = settings.in_float32().job(dataset)
