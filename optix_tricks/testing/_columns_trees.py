@@ -34,8 +34,11 @@ class Layer:
 def three_layers() -> list[dict[str, jax.Array]]:
     """Parameters of a layer and two gradients, always the same.
 
-    >>> [x["weight"].shape for x in three_layers()]
-    [(3, 4), (3, 4), (3, 4)]
+    >>> for layer in three_layers():
+    ...     print(layer["weight"].shape)
+    (3, 4)
+    (3, 4)
+    (3, 4)
     """
     drawn = np.random.default_rng(0).normal(size=(3, 15)).astype(np.float32)
     split = [(x[3:].reshape(3, 4), x[:3]) for x in drawn]

@@ -49,8 +49,8 @@ def example(dtype: Any = "float32") -> tuple[Any, list[Any]]:
       dtype: of parameters and gradients.
 
     >>> params, grads = example("bfloat16")
-    >>> params["conv"]["kernel"].shape, params["gain"].dtype, len(grads)
-    ((3, 3, 2, 8), dtype(bfloat16), 3)
+    >>> print(params["gain"].dtype, len(grads))
+    bfloat16 3
     """
     params, *grads = (_drawn(seed, dtype) for seed in range(4))
     return params, grads

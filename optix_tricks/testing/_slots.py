@@ -11,8 +11,9 @@ def slots(state: Any, params: Any) -> list[tuple[str, Any, Any]]:
     >>> import jax.numpy as jnp, optax
     >>> params = {"w": jnp.ones(3)}
     >>> state = optax.trace(0.9).init(params)
-    >>> [(name, x.shape) for name, x, _ in slots(state, params)]
-    [(".trace['w']", (3,))]
+    >>> for name, x, _ in slots(state, params):
+    ...     print(name, x.shape)
+    .trace['w'] (3,)
     """
     own = jax.tree_util.tree_leaves_with_path(params)
     return [
