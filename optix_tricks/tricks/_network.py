@@ -1,7 +1,7 @@
 """The network of a setup: made from parts, or taken as it is and changed where it can be.
 
-The order of making is fixed: network, norms, kernels' starts, kernels' parametrisation,
-then what is done to the whole, in the order of its places.
+The order of making is fixed: network, norms, kernels' starts, layers that drop, kernels'
+parametrisation, then what is done to the whole, in the order of its places.
 """
 
 import functools
@@ -87,7 +87,7 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
         apply, params, stats = network
         return Network(_applied(apply, parts), lambda seed: (params, stats))
     if isinstance(network, nnx.Module):
-        _check_taken(parts, set())
+        _check_taken(parts, set(), policy)
 
     def module(seed: int) -> nnx.Module:
         return _module(network, parts, context, seed)
@@ -122,12 +122,14 @@ def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Modu
             given |= of_trick
         takes = set(parameters_of(network))
         model = network(context, **{k: x for k, x in given.items() if k in takes})
-        _check_taken(parts, takes)
+        _check_taken(parts, takes, policy)
     if norm is not None and "norm" not in takes:
         _exchange_norms(model, norm, rngs, next(iter(parts["norm"])))
     init = only(parts["kernel_init"])
     if init is not None:
         _redraw(model, init, key)
+    for name, change in parts["inserted"].items():
+        model = change(model, named_key(key, name))
     parametrised = only(parts["kernel"])
     if parametrised is not None:
         name = next(iter(parts["kernel"]))
@@ -138,8 +140,11 @@ def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Modu
     return model
 
 
-def _check_taken(parts: Parts, takes: set[str]) -> None:
-    for trick, options in parts["options"].items():
+def _check_taken(parts: Parts, takes: set[str], policy: Policy) -> None:
+    wanted: dict[str, Any] = dict(parts["options"])
+    if policy != Policy():
+        wanted |= {name: ["dtype"] for name in parts["precision"]}
+    for trick, options in wanted.items():
         for name in options:
             if name not in takes:
                 raise ValueError(

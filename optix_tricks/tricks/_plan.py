@@ -41,6 +41,7 @@ OF_NETWORK = (
     "kernel_init",
     "precision",
     "options",
+    "inserted",
     "made",
     "applied",
 )
@@ -88,7 +89,7 @@ def make_plan(setup: Setup, dataset: Dataset) -> Plan:
     network = make_network(setup, setup.parts(context, OF_NETWORK), context)
     context = dataclasses.replace(context, network=network)
     parts = setup.parts(context)
-    loss = only(parts["loss"], setup.loss or default_loss(context))
+    loss, test_loss = _losses(setup, parts, context)
     functions = Job(
         apply=network.apply,
         params={},
@@ -102,12 +103,21 @@ def make_plan(setup: Setup, dataset: Dataset) -> Plan:
         epochs=setup.epochs,
         batch_size=setup.batch_size,
         seed=0,
-        test_loss=setup.loss or default_loss(context),
+        test_loss=test_loss,
         test_views=only(parts["views"]),
         tested=only(parts["tested"], _as_it_is),
         metrics=obvious_metrics(context) | parts["metrics"],
     )
     return Plan(setup, context, parts, functions)
+
+
+def _losses(setup: Setup, parts: Parts, context: Context) -> tuple[Any, Any]:
+    """What is minimised, and what is tested: without what a trick adds for training."""
+    trained = only(parts["loss"])
+    if setup.loss is None and trained is not None and kind_of(context) == "other":
+        return trained, trained
+    plain = setup.loss or default_loss(context)
+    return trained or plain, plain
 
 
 def _with_rate(setup: Setup, context: Context) -> Context:

@@ -25,7 +25,8 @@ EXCLUSIVE = {
 }
 # ... and any number in these, which stand in the order of their places.
 PLACES: dict[str, tuple[str, ...]] = {
-    "made": ("layers", "loaded", "variance", "gamma", "whitening"),
+    "inserted": ("dropped",),
+    "made": ("loaded", "variance", "gamma", "whitening"),
     "alternate": ("flip",),
     "augment": ("size", "crop", "flip", "warp", "colour", "policy", "erase"),
     "before": ("delay", "clip", "noise", "decay", "center"),

@@ -148,7 +148,15 @@ def _before_the_last(
     return model
 
 
-@made(calls=layers.Dropout, place="layers", fields=(), main="rate", rate=0.5)
+@trick(
+    "inserted",
+    calls=layers.Dropout,
+    place="dropped",
+    fields=(),
+    main="rate",
+    level=Level.MODULE,
+    rate=0.5,
+)
 def dropout(context: Context, call: Any) -> Change:
     """Inputs of the last linear layer are dropped."""
 
@@ -163,15 +171,18 @@ def dropout(context: Context, call: Any) -> Change:
     return change
 
 
-@made(
+@trick(
+    "inserted",
+    "kernel",
     calls=layers.DropConnect,
-    place="layers",
+    place="dropped",
     fields=["per_example"],
     main="rate",
+    level=Level.MODULE,
     rate=0.5,
 )
-def drop_connect(context: Context, call: Any) -> Change:
-    """Weights of the last linear layer are dropped."""
+def drop_connect(context: Context, call: Any) -> tuple[Change, None]:
+    """Weights of the last linear layer are dropped, and are no other parametrisation."""
 
     def change(model: nnx.Module, key: Key[Array, ""]) -> nnx.Module:
         rngs = nnx.Rngs(dropout=key)
@@ -179,7 +190,7 @@ def drop_connect(context: Context, call: Any) -> Change:
             model, lambda layer: call(layer, rngs=rngs), "drop_connect"
         )
 
-    return change
+    return change, None
 
 
 @trick(

@@ -10,7 +10,7 @@ import pytest
 from optix_tricks import tricks
 from optix_tricks.training import Checkpoints
 from optix_tricks.tricks import TRICKS
-from tests.tricks.toys import base, dataset, steps
+from tests.tricks.toys import base, dataset, evaluated, steps
 
 # Where a default would do nothing in twenty steps of a tiny network, another number.
 SETTINGS = {
@@ -39,16 +39,12 @@ DATA = dataset()
 def bare():
     plan = base().plan(DATA)
     state, _, job = steps(plan, DATA)
-    return flat(state), evaluated(job, state)
+    return flat(state), evaluated(job, state, DATA)
 
 
 def flat(state):
     leaves = jax.tree.leaves(state.params)
     return np.concatenate([np.ravel(np.asarray(x, np.float64)) for x in leaves])
-
-
-def evaluated(job, state):
-    return job.make_evaluate()(state, jax.tree.map(jnp.asarray, DATA.test)).loss
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,11 @@ class Mlp(nnx.Module):
         return self.layers[1](nnx.relu(self.layers[0](x)))
 
 
+def evaluated(job, state, data):
+    """The loss of the final test."""
+    return job.make_evaluate()(state, jax.tree.map(jnp.asarray, data.test)).loss
+
+
 def steps(plan, data, *, count=None, seed=0, start=None):
     """Train; return the state, the last metrics and the job."""
     job = plan.job(seed)
