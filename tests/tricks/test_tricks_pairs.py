@@ -28,9 +28,11 @@ TOGETHER = [
 ]
 
 
-@pytest.mark.parametrize(
-    "chosen", TOGETHER, ids=lambda some: "+".join(x.name for x in some)
-)
+def named(chosen):
+    return "+".join(each.name for each in chosen)
+
+
+@pytest.mark.parametrize("chosen", TOGETHER, ids=named)
 def test_tricks_train_together(chosen):
     state, metrics, job = steps(base().take(*chosen).plan(DATA), DATA)
     assert np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
