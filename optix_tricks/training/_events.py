@@ -29,7 +29,9 @@ class EventFile:
         event = self._event(wall_time=time.time(), step=from_step, session_log=start)
         with explained(self._run):
             directory.mkdir(parents=True, exist_ok=True)
-            self._writer = EventsWriter(str(directory / "events"))
+            # The library names files by the second: two of one second must differ.
+            suffix = f".{from_step:012d}"
+            self._writer = EventsWriter(str(directory / "events"), suffix)
             self._writer.write_event(event)
 
     def __enter__(self) -> "EventFile":

@@ -27,7 +27,7 @@ def test_a_loss_that_falls_does_so_by_enough_and_for_certain():
 
 LOW = {"level": power(at.LEVEL_LEFT, QUARTER)}
 SLOW = {"certainty": 99.0, "fall": at_share(at.CRAWL, 1)}
-SMALL = {"pull": power(at.SMALL_PULL, 1)}
+SMALL = {"pull": power(at.SMALL_PULL, 1), "product": power(at.SMALL_PULL, 1)}
 
 
 def test_an_optimum_is_low_or_right_or_a_minimum():
@@ -43,7 +43,8 @@ def test_an_optimum_is_low_or_right_or_a_minimum():
         (
             {
                 "level": 1 - at_share(at.FELL_FAR, 1),
-                "pull": power(at.SMALL_PULL, QUARTER),
+                "pull": power(at.SMALL_PULL, 1),  # without its noise: not certain
+                "product": power(at.SMALL_PULL, QUARTER),
             },
             QUARTER,
         ),

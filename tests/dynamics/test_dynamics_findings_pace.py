@@ -41,7 +41,16 @@ def test_converged_is_flat_at_an_optimum_or_at_the_end_of_the_schedule():
     over = {"rate_left": power(at.RATE_LEFT, QUARTER)}
     assert rules.converged(stuck()).score == 0
     assert rules.converged(stuck(**right)).score == pytest.approx(3 * QUARTER)
-    assert rules.converged(stuck(**over)).score == pytest.approx(QUARTER)
+    far = {"level": 1 - at_share(at.FELL_FAR, 1)}
+    assert rules.converged(stuck(**over)).score == 0  # nothing was learnt
+    assert rules.converged(stuck(**over | far)).score == pytest.approx(QUARTER)
+    assert rules.schedule_ended(stuck(**over)).score == pytest.approx(QUARTER)
+    assert rules.schedule_ended(stuck(**over | right)).score == pytest.approx(QUARTER)
+    gone = {"rate_left": power(at.RATE_LEFT, 1)}
+    assert rules.schedule_ended(stuck(**gone)).score == 1
+    assert rules.schedule_ended(stuck(**gone | far)).score == 0
+    left = rules.schedule_ended(stuck(**gone | right)).score
+    assert left == pytest.approx(QUARTER)
     falling = right | {"fall": at_share(at.FALL, 3 * QUARTER), "certainty": 99.0}
     assert rules.converged(stuck(**falling)).score == pytest.approx(QUARTER)
 
@@ -71,12 +80,16 @@ def test_a_critical_point_is_where_one_is_stuck_on_a_flat_surface():
 
 def test_the_evidence_of_a_critical_point():
     for changes, said in [
-        ({"pull": 1e-3}, ["loss is 1.0e-03", "needs the curvature"]),
+        ({"product": 1e-3, "pull": 1e-3}, ["is 1.0e-03 (usual", "needs the curvature"]),
+        (
+            {"product": 1e-2, "pull": 1e-3},
+            ["is 1.0e-02, 1.0e-03 without its noise", "needs the curvature"],
+        ),
         ({"gradient_left": 0.1}, ["needs the curvature"]),
         ({"gradient_left": 0.12}, ["needs the curvature"]),
         ({"gradient_left": 0.09}, ["9.0e-02 of the run's", "needs the curvature"]),
-        ({"pull": 1e-3, "lowest_curvature": at.NEGATIVE}, ["1.0e-03", "is a saddle"]),
-        ({"pull": 1e-3, "lowest_curvature": 0.0}, ["1.0e-03"]),
+        ({"product": 1e-3, "lowest_curvature": at.NEGATIVE}, ["1.0e-03", "is a saddle"]),
+        ({"product": 1e-3, "lowest_curvature": 0.0}, ["1.0e-03"]),
     ]:
         _, *evidence = rules.critical_point(stuck(**changes)).evidence
         assert len(evidence) == len(said)

@@ -4,6 +4,7 @@ import pytest
 
 from optix_tricks.dynamics.diagnosis import _findings_rate as rules
 from optix_tricks.dynamics.diagnosis import _thresholds as at
+from optix_tricks.dynamics.diagnosis._finding import Finding
 from tests.dynamics.symptoms import at_share, power, stuck
 
 QUARTER = 0.25
@@ -82,6 +83,7 @@ def test_what_blew_up_is_told():
     )
 
 
+NOTHING = Finding("exploding gradients", 0.0, ())
 SHORT = {"travel": power(at.TRAVEL, 1), "pull": 1.0}
 
 
@@ -92,7 +94,6 @@ def test_a_rate_is_too_small_where_there_is_a_slope_and_hardly_a_step():
         (PATIENT, QUARTER),
         ({"rate_growth": at_share(at.RATE_FALLS, 1 - QUARTER)}, QUARTER),
         ({"pull": power(at.SMALL_PULL, 1 - QUARTER)}, QUARTER),
-        ({"burst": power(at.BURST, 1 - QUARTER)}, QUARTER),
         # The curvature decides, where it is known: far from the limit or not.
         ({"bounce": power(at.FAR_FROM_LIMIT, QUARTER)}, QUARTER),
         ({"bounce": 1e-9, "travel": power(at.TRAVEL, QUARTER)}, QUARTER),
@@ -103,7 +104,10 @@ def test_a_rate_is_too_small_where_there_is_a_slope_and_hardly_a_step():
         ),
         ({"travel": 1.0, "cosine": 1.0}, 0),
     ]:
-        assert rules.too_small(stuck(**SHORT | changes)).score == pytest.approx(wanted)
+        found = rules.too_small(stuck(**SHORT | changes), NOTHING)
+        assert found.score == pytest.approx(wanted)
+    exploding = NOTHING._replace(score=1 - QUARTER)
+    assert rules.too_small(stuck(**SHORT), exploding).score == pytest.approx(QUARTER)
 
 
 LIMIT = 10 ** at.TRAVEL[0]
@@ -119,7 +123,7 @@ def test_the_evidence_of_a_small_rate():
         ({"bounce": 0.5}, ["gradient is 5.0e-01; 1 would"]),
         ({"bounce": 0.0}, []),
     ]:
-        _, *evidence = rules.too_small(stuck(**changes)).evidence
+        _, *evidence = rules.too_small(stuck(**changes), NOTHING).evidence
         assert len(evidence) == len(said)
         for sentence, words in zip(evidence, said, strict=True):
             assert words in sentence

@@ -110,7 +110,9 @@ def test_drops_of_a_run_of_a_few_steps_follow_each_other():
 def test_what_is_cut_out_is_the_mean_grey_of_the_training_images(images):
     levels = np.broadcast_to(np.array([50, 102, 154], np.uint8), (4, 8, 8, 3))
     config = cifar10_resnet9.Config(cutout=20, padding=1)
-    augment = crop_flip_cutout(config, images._replace(train_images=levels))
+    augment = crop_flip_cutout(
+        config, images._replace(train=images.train._replace(inputs=levels))
+    )
     black = jnp.zeros((3, 8, 8, 3), jnp.uint8)
     shown = np.asarray(augment(jax.random.key(0), black))
     assert set(np.unique(shown)) <= {0, 102}

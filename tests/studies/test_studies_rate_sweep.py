@@ -54,8 +54,8 @@ def test_a_sweep_is_trainings_kept_line_by_line(tmp_path):
     assert told == [(i, 8) for i in range(1, 9)]
     with RunDirectory.start(tmp_path / "run", recipe="x", config={}) as directory:
         _, want = train(build(0.3, 5), IMAGES, directory)
-    assert sweep.loss[1, 1] == pytest.approx(want.test_loss, rel=1e-3)
-    assert sweep.accuracy[1, 1] == pytest.approx(want.test_accuracy, abs=0.005)
+    assert sweep.loss[1, 1] == pytest.approx(want.test.loss, rel=1e-3)
+    assert sweep.accuracy[1, 1] == pytest.approx(want.test.metrics["accuracy"], abs=0.005)
 
     # Stopped in the middle of a line: that training and the new one are run.
     lines = path.read_text().splitlines(keepends=True)
