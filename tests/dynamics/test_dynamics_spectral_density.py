@@ -100,6 +100,21 @@ def test_jit_gives_the_same_and_dtypes_are_wide():
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-3)
 
 
+def test_a_spectrum_of_zeros_is_as_wide_as_the_width():
+    spectrum = density_of(np.zeros((6, 6), "float32"), num_probes=2, width=0.1)
+    assert spectrum.grid[-1] == pytest.approx(0.5)  # five widths away
+    assert spectrum.density.max() == pytest.approx(
+        1 / (0.1 * np.sqrt(2 * np.pi)), rel=0.01
+    )
+
+
+def test_a_grid_may_be_just_finer_than_the_width():
+    eye = np.eye(3, dtype="float32")
+    density_of(eye, width=0.1, num_points=21)  # 1 / width + 2 x 5 + 1
+    with pytest.raises(ValueError, match="num_points must be at least"):
+        density_of(eye, width=0.1, num_points=20)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"num_points must be at least 1 / width \+ 11"):
         density_of(np.eye(3, dtype="float32"), width=0.001)

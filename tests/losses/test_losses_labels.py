@@ -107,6 +107,13 @@ FUNCTIONS = [
 ]
 
 
+def test_one_example_needs_no_axis_of_the_batch_and_a_score_has_classes(monkeypatch):
+    loss = inspect.unwrap(cross_entropy)
+    assert loss(LOGITS[0], jnp.array(1)).shape == ()
+    with pytest.raises(ValueError, match="must have the classes as last axis, got a sc"):
+        loss(jnp.float32(1), jnp.array(1))
+
+
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_bad_shapes_and_dtypes_are_named(function, monkeypatch):
     more, loss = WITH_MORE.get(function, {}), inspect.unwrap(function)

@@ -36,6 +36,13 @@ def reference(x, weights, labels, scale, margin, kind):
     return out
 
 
+def test_beyond_pi_less_the_margin_the_cosine_falls_in_a_line():
+    own = jnp.array([[-1.0, 0.0]])  # opposite to its class
+    logits = arcface_logits(own, jnp.eye(2), jnp.array([0]), scale=10.0, margin=0.5)
+    want = 10 * (-1 - 0.5 * np.sin(0.5))
+    np.testing.assert_allclose(logits, [[want, 0.0]], rtol=1e-6, atol=1e-6)
+
+
 @BOTH
 @pytest.mark.parametrize("margin", [0.0, 0.35, 1.2])
 def test_matches_loops_over_angles(logits_of, margin):

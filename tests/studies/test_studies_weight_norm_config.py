@@ -21,6 +21,7 @@ def test_a_rate_rises_over_a_fifth_and_falls_to_zero():
     wanted = np.interp(np.arange(51), [0, 10, 50], [0, 3, 0])
     np.testing.assert_allclose(at, wanted, atol=1e-6)
     assert float(peaked_schedule(3.0, 1)(0)) == 3  # one step, at the peak
+    assert float(peaked_schedule(3.0, 1)(1)) == 0
 
 
 def test_decay_of_kernels_goes_through_the_momentum():
