@@ -1,10 +1,10 @@
 # make train   set up, train a small ResNet on bundled real data, print a table
 # make test    lint, types, doctests, tests (also on a newer Python where there is one);
-#              of a test with many parameter sets four, in CI all of them
+#              of a test with many parameter sets two, in CI all of them
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
-TESTS ?= not slow and not thorough
+TESTS ?= not slow and not thorough and not further
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml README.md LICENSE

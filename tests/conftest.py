@@ -46,21 +46,26 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("default")
 
-MOST_SETS = 4  # of a test's parameters, in `make test`
+MOST_SETS = 4  # of a test's parameters, unless CI asks for all of them
+FEWEST_SETS = 2  # of these, in `make test`
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of a test with many parameter sets mark all but four, evenly spread, `thorough`."""
+    """Of a test's parameter sets mark all but four, evenly spread, `thorough`.
+
+    Of the four all but two are `further`: `pytest` takes them, `make test` does not.
+    """
     sets = defaultdict(list)
     for item in items:
         if item.get_closest_marker("slow") is None:
             sets[item.nodeid.partition("[")[0]].append(item)
     for rows in sets.values():
-        kept = np.linspace(0, len(rows) - 1, min(MOST_SETS, len(rows))).round()
-        for place, item in enumerate(rows):
-            if place not in kept:
-                item.add_marker("thorough")
+        for most, mark in ((MOST_SETS, "thorough"), (FEWEST_SETS, "further")):
+            kept = set(np.linspace(0, len(rows) - 1, min(most, len(rows))).round())
+            for item in [row for i, row in enumerate(rows) if i not in kept]:
+                item.add_marker(mark)
+            rows = [row for i, row in enumerate(rows) if i in kept]
 
 
 STATM = "/proc/self/statm"
