@@ -89,6 +89,7 @@ def test_a_run_of_another_kind_is_not_resumed(capsys, tmp_path):
     assert "is of 'digits', not of 'weight-norm'" in err
 
 
+@pytest.mark.further
 def test_diagnose_run_says_what_is_seen(capsys, tmp_path):
     path = tmp_path / "r"
     run(capsys, "train", "digits", *FAST, "--run-dir", str(path))
@@ -102,6 +103,7 @@ def test_diagnose_run_says_what_is_seen(capsys, tmp_path):
     assert (path / "probe.jsonl").exists()
 
 
+@pytest.mark.further
 def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
     path = str(tmp_path / "study")
     flags = ["--dataset", "digits", "--width", "2", "--constant-steps", "6"]

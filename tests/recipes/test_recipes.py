@@ -182,6 +182,7 @@ def test_a_run_too_short_for_its_bounds_is_told_before_it_starts(images):
     jax.eval_shape(lambda: build(opened))  # without a word
 
 
+@pytest.mark.further
 def test_every_trick_at_once_trains(images, tmp_path):
     """Mixing, dropped branches, erasing and a loss scale in one compiled step."""
     config = cifar10_resnet18.Config(

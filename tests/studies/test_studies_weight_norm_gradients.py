@@ -8,6 +8,7 @@ from optix_tricks.training import RunDirectory
 from tests.studies.toy_study import TOY
 
 
+@pytest.mark.further
 def test_gradients_shrink_as_noise_does(tmp_path, digits):
     told = []
     with RunDirectory(tmp_path) as run:

@@ -69,7 +69,7 @@ def test_a_trick_trains_differs_from_the_base_and_resumes(name, other_run):
     kept = jax.tree.map(np.asarray, half._replace(key=jax.random.key_data(half.key)))
     whole, metrics, job = steps(plan, DATA, start=half)
     assert np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
-    loss = evaluated(job, whole)
+    loss = evaluated(job, whole, DATA)
     assert np.isfinite(loss)
 
     params, bare_loss = bare()
