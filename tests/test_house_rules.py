@@ -136,7 +136,7 @@ def test_importing_the_package_is_light():
     code = (
         "import sys, optix_tricks, optix_tricks.schedules, optix_tricks.losses\n"
         "import optix_tricks.augment, optix_tricks.compat.torch\n"
-        "import optix_tricks.compat.tf1, optix_tricks.testing\n"
+        "import optix_tricks.compat.tf1, optix_tricks.testing, optix_tricks.cli\n"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run(

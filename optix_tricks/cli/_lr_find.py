@@ -15,7 +15,6 @@ from optix_tricks.cli._options import (
     parse,
     recipe_of,
 )
-from optix_tricks.cli._own import own_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +86,8 @@ def _asked(arguments: list[str]) -> tuple[str, Any, RangeOptions, float]:
     from optix_tricks.recipes._own import is_own, load_own
 
     if arguments and is_own(arguments[0]):
+        from optix_tricks.cli._own import own_run
+
         name, *flags = arguments
         own, options = own_run("lr-find", load_own(name), flags, RangeOptions)
         optimizer = own.setup.filled()["optimizer"][-1:]

@@ -2,14 +2,14 @@
 
 import dataclasses
 import datetime
-import difflib
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tyro
+
+from optix_tricks._checks import like
 
 
 class UsageError(Exception):
@@ -24,12 +24,6 @@ class RunOptions:
     """the run's directory; runs/RECIPE-TIME if not given"""
     debug: bool = False
     """show the traceback of an error"""
-
-
-def like(word: str, known: Iterable[str]) -> str:
-    """Return the question whether another word was meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known))
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def recipe_of(command: str, arguments: list[str]) -> tuple[str, ModuleType, list[str]]:

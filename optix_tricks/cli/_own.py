@@ -10,6 +10,8 @@ from optix_tricks.cli._options import RunOptions, UsageError, like
 from optix_tricks.recipes._own import OwnRecipe
 from optix_tricks.recipes._own_run import OwnRun, with_tricks
 
+OF_DATA = ("dataset", "data_dir", "seed")
+
 
 def own_run(
     command: str,
@@ -48,8 +50,8 @@ def own_run(
     setup = dataclasses.replace(
         setup, epochs=values.epochs, batch_size=values.batch_size, tricks=tricks
     )
-    of_data = {name: getattr(values, name) for name in ("dataset", "data_dir", "seed")}
-    return OwnRun(recipe, setup, **of_data), options
+    own = {name: x for name, x in vars(values).items() if name in OF_DATA}
+    return dataclasses.replace(run, setup=setup, **own), options
 
 
 def _together(kind: type, options_kind: type) -> Any:
@@ -78,11 +80,7 @@ def _settings(run: OwnRun) -> type:
             own = [(name, _kind(x), x) for name, x in each.numbers]
             made = dataclasses.make_dataclass(each.name, own, frozen=True)
             fields.append((each.name, made, dataclasses.field(default_factory=made)))
-    made = dataclasses.make_dataclass("Settings", fields, frozen=True)
-    for name, default in (("dataset", run.dataset), ("data_dir", None)):
-        if not hasattr(made, name):
-            setattr(made, name, default)
-    return made
+    return dataclasses.make_dataclass("Settings", fields, frozen=True)
 
 
 def _kind(value: Any) -> Any:

@@ -72,6 +72,7 @@ def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
 def _run(settings: Any, directory: Callable[[], Any], *, resume: bool) -> None:
     from optix_tricks.reports import write_report
     from optix_tricks.training import train
+    from optix_tricks.training._metrics import written
 
     dataset = settings.load()
     try:
@@ -95,8 +96,7 @@ def _run(settings: Any, directory: Callable[[], Any], *, resume: bool) -> None:
     page = write_report(run.path)
     table = Table(show_header=False)
     for name, value in result.test.metrics.items():
-        text = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
-        table.add_row(f"test {name.replace('_', ' ')}", f"[bold]{text}")
+        table.add_row(f"test {name.replace('_', ' ')}", f"[bold]{written(name, value)}")
     table.add_row("test loss", f"{result.test.loss:.4f} of {result.test.size:,} examples")
     table.add_row("epochs", f"{result.epochs} ({result.steps:,} steps)")
     table.add_row("training time", f"{result.seconds:.1f} s, evaluation not counted")

@@ -101,6 +101,15 @@ def r_squared(variance: Float[Array, ""] | float) -> Metric:
     return metric
 
 
+def written(name: str, value: float) -> str:
+    """Return a metric's value as a person reads it: an accuracy in per cent.
+
+    >>> written("top_5_accuracy", 0.5), written("r_squared", 0.5)
+    ('50.00%', '0.5000')
+    """
+    return f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
+
+
 def default_metrics(outputs: PyTree, targets: PyTree) -> dict[str, Metric]:
     """Return `accuracy` where targets are classes, at each example or position.
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from optix_tricks.training._metrics import written
+
 OF_A_ROW = ("kind", "step", "epoch", "loss", "seconds")  # and no metric
 
 
@@ -69,14 +71,16 @@ class Progress:
             cells = "train loss", metric or "", "test loss", metric or ""
             self._print("epoch", *cells, "seconds", style="bold")
         loss = np.mean([row["loss"] for row in rows])
-        of_train = np.mean([row[metric] for row in rows]) if metric else None
-        of_test = test[metric] if metric else None
+        of_train = of_test = ""
+        if metric:
+            of_train = written(metric, np.mean([row[metric] for row in rows]))
+            of_test = written(metric, test[metric])
         self._print(
             f"{epoch + 1}",
             f"{loss:.4f}",
-            _told(metric, of_train),
+            of_train,
             f"{test['loss']:.4f}",
-            _told(metric, of_test),
+            of_test,
             f"{test['seconds']:.1f}",
         )
 
@@ -85,9 +89,3 @@ class Progress:
         widths = 7, 11, max(len(cells[2]), 9), 10, max(len(cells[4]), 9), 8
         line = " ".join(f"{x:>{n}}" for x, n in zip(cells, widths, strict=True))
         self.console.print(line, style=style, highlight=False)
-
-
-def _told(metric: str | None, value: float | None) -> str:
-    if metric is None or value is None:
-        return ""
-    return f"{value:.2%}" if "accuracy" in metric else f"{value:.4f}"

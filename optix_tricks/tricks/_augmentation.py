@@ -8,8 +8,7 @@ from jaxtyping import Array
 
 from optix_tricks import augment
 from optix_tricks.tricks._context import Context
-from optix_tricks.tricks._optimizers import as_it_is
-from optix_tricks.tricks._trick import trick
+from optix_tricks.tricks._trick import as_it_is, trick
 
 Augment = Callable[..., Array]
 image = functools.partial(trick, "augment", needs=["images"])

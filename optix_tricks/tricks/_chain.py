@@ -6,7 +6,6 @@
 What stands further left sees the gradient first.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,8 +66,4 @@ def peak_times(setup: Setup, shape: optax.Schedule) -> Callable[[Any], Any]:
     """Return the schedule of the learning rate, of the optimiser's own peak."""
     trick = setup.filled()["optimizer"][-1]
     peak = dict(trick.numbers)[trick.peak] if trick.peak is not None else 1.0
-    return functools.partial(_times, peak, shape)
-
-
-def _times(peak: Any, shape: optax.Schedule, count: Any) -> Any:
-    return peak * shape(count)
+    return lambda count: peak * shape(count)

@@ -72,6 +72,12 @@ def exchange(
     return len(found)
 
 
+def require(count: int, trick: str, layer: str) -> None:
+    """Raise unless a trick has found a layer of its kind."""
+    if not count:
+        raise ValueError(f"{trick} needs a network with {layer}, this one has none.")
+
+
 def norm_like(old: Any, part: Callable[..., Any], rngs: nnx.Rngs) -> Any:
     """Make a norm by `part` in the place of another, with its features and dtype."""
     norm = make_norm(

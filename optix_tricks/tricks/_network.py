@@ -17,7 +17,14 @@ from optix_tricks._tree import PyTree
 from optix_tricks.training import Apply, Policy, functional
 from optix_tricks.tricks._chain import Parts, only
 from optix_tricks.tricks._context import Context, Network, named_key
-from optix_tricks.tricks._exchange import KERNELS, NORMS, exchange, norm_like, places
+from optix_tricks.tricks._exchange import (
+    KERNELS,
+    NORMS,
+    exchange,
+    norm_like,
+    places,
+    require,
+)
 from optix_tricks.tricks._setup import Setup
 from optix_tricks.tricks._trick import Level, parameters_of
 
@@ -89,16 +96,15 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     if isinstance(network, nnx.Module):
         _check_taken(parts, set(), policy)
 
-    def module(seed: int) -> nnx.Module:
-        return _module(network, parts, context, seed)
-
-    apply, *_ = functional(module(0), **options)
+    @functools.lru_cache(maxsize=1)  # the first seed's is what the function comes from
+    def split(seed: int) -> tuple[Apply, PyTree, PyTree]:
+        return functional(_module(network, parts, context, seed), **options)
 
     def init(seed: int) -> tuple[PyTree, PyTree]:
-        _, params, stats = functional(module(seed), **options)
+        _, params, stats = split(seed)
         return params, stats
 
-    return Network(_applied(apply, parts), init)
+    return Network(_applied(split(0)[0], parts), init)
 
 
 def _applied(apply: Apply, parts: Parts) -> Apply:
@@ -134,7 +140,7 @@ def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Modu
     if parametrised is not None:
         name = next(iter(parts["kernel"]))
         layers = exchange(model, KERNELS, lambda path, layer: parametrised(layer, rngs))
-        _require(layers, name, "a convolution or a linear layer")
+        require(layers, name, "a convolution or a linear layer")
     for name, change in parts["made"].items():
         model = change(model, named_key(key, name))
     return model
@@ -155,19 +161,14 @@ def _check_taken(parts: Parts, takes: set[str], policy: Policy) -> None:
 
 def _exchange_norms(model: nnx.Module, norm: Any, rngs: nnx.Rngs, name: str) -> None:
     made = exchange(model, NORMS, lambda path, old: norm_like(old, norm, rngs))
-    _require(made, name, "a norm of flax.nnx or of optix_tricks.layers")
+    require(made, name, "a norm of flax.nnx or of optix_tricks.layers")
 
 
 def _redraw(model: nnx.Module, init: Any, key: Key[Array, ""]) -> None:
     """Draw each kernel anew, from the key of its path."""
     found = list(places(model, KERNELS))
-    _require(len(found), "a kernel initialiser", "a convolution or a linear layer")
+    require(len(found), "a kernel initialiser", "a convolution or a linear layer")
     for path, layer in found:
         kernel = layer.kernel[...]
         drawn = init(named_key(key, f"{path}/kernel"), kernel.shape, kernel.dtype)
         layer.kernel[...] = drawn
-
-
-def _require(count: int, trick: str, layer: str) -> None:
-    if not count:
-        raise ValueError(f"{trick} needs a network with {layer}, this one has none.")

@@ -9,25 +9,19 @@ from jaxtyping import Array
 
 from optix_tricks import layers
 from optix_tricks.tricks._context import Context
-from optix_tricks.tricks._trick import Level, trick
+from optix_tricks.tricks._trick import Level, as_it_is, trick
 
 Norm = Callable[..., Any]
 ones = nnx.initializers.ones
 norm = functools.partial(trick, "norm", level=Level.MODULE)
 
 
-def of_kind(context: Context, call: Any) -> Norm:
-    """Make norms of this kind with these numbers."""
-    del context
-    return call
-
-
 batch_norm = norm(
     calls=layers.BatchNorm, name="batch_norm", fields=["epsilon"], momentum=0.9
-)(of_kind)
-layer_norm = norm(calls=layers.LayerNorm, name="layer_norm", fields=())(of_kind)
-instance_norm = norm(calls=layers.InstanceNorm, name="instance_norm", fields=())(of_kind)
-rms_norm = norm(calls=layers.RMSNorm, name="rms_norm", fields=())(of_kind)
+)(as_it_is)
+layer_norm = norm(calls=layers.LayerNorm, name="layer_norm", fields=())(as_it_is)
+instance_norm = norm(calls=layers.InstanceNorm, name="instance_norm", fields=())(as_it_is)
+rms_norm = norm(calls=layers.RMSNorm, name="rms_norm", fields=())(as_it_is)
 
 
 @norm(calls=layers.BatchRenorm, fields=())
@@ -69,4 +63,4 @@ class NoNorm(nnx.Module):
         return x
 
 
-no_norm = norm(calls=NoNorm, name="no_norm")(of_kind)
+no_norm = norm(calls=NoNorm, name="no_norm")(as_it_is)

@@ -8,13 +8,7 @@ import optax
 
 import optix_tricks as ot
 from optix_tricks.tricks._context import Context
-from optix_tricks.tricks._trick import Make, Trick, trick
-
-
-def as_it_is(context: Context, call: Any) -> Any:
-    """Take the function itself for the part."""
-    del context
-    return call
+from optix_tricks.tricks._trick import Make, Trick, as_it_is, trick
 
 
 def of_decayed(context: Context, call: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from types import ModuleType
 
+from optix_tricks._checks import like
 from optix_tricks.tricks import (
     _augmentation,
     _averages,
@@ -17,7 +18,7 @@ from optix_tricks.tricks import (
     _rates,
     _starts,
 )
-from optix_tricks.tricks._trick import Trick, like
+from optix_tricks.tricks._trick import Trick
 
 FAMILIES: dict[str, ModuleType] = {
     "optimisers": _optimizers,

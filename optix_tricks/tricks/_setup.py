@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from optix_tricks._checks import like
 from optix_tricks.tricks._context import Context
-from optix_tricks.tricks._trick import Trick, like
+from optix_tricks.tricks._trick import Trick
 
 # A setup has one trick in each of these ...
 EXCLUSIVE = {

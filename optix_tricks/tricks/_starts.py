@@ -12,7 +12,7 @@ from optix_tricks._masks import mask_by_path
 from optix_tricks.training import load_params, restore_partially
 from optix_tricks.training._modes import train_argument
 from optix_tricks.tricks._context import Context
-from optix_tricks.tricks._exchange import exchange, places
+from optix_tricks.tricks._exchange import exchange, places, require
 from optix_tricks.tricks._trick import Level, trick
 
 Change = Callable[[nnx.Module, Key[Array, ""]], nnx.Module]
@@ -57,10 +57,7 @@ def _whiten(model: nnx.Module, context: Context, *, examples: int = 5000) -> nnx
         images.
     """
     convolutions = [x for _, x in places(model, (nnx.Conv,))]
-    if not convolutions:
-        raise ValueError(
-            "whitening needs a network with a convolution, this one has none."
-        )
+    require(len(convolutions), "whitening", "a convolution")
     kernel = convolutions[0].kernel
     height, width, channels, filters = kernel[...].shape
     if height != width or channels != context.channels:
@@ -137,10 +134,7 @@ def _before_the_last(
     model: nnx.Module, wrap: Callable[[nnx.Linear], Any], trick: str
 ) -> nnx.Module:
     found = [path for path, _ in places(model, (nnx.Linear,))]
-    if not found:
-        raise ValueError(
-            f"{trick} needs a network with a linear layer, this one has none."
-        )
+    require(len(found), trick, "a linear layer")
     last = found[-1]
     exchange(
         model, (nnx.Linear,), lambda path, layer: wrap(layer) if path == last else layer

@@ -1,13 +1,13 @@
 """A trick: a named function that puts parts into a setup, with its numbers and needs."""
 
 import dataclasses
-import difflib
 import enum
 import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from optix_tricks._checks import like
 from optix_tricks.tricks._context import Context
 
 Make = Callable[[Context, Callable[..., Any]], Any]
@@ -61,7 +61,7 @@ class Trick:
       peak: the name of the number that the learning rate is a multiple of.
       place: among the tricks of its additive slots; see `optix_tricks.tricks.PLACES`.
       level: the lowest of networks at which it works.
-      needs: of the data: "images", "classes", "numbers".
+      needs: of the data: "images", "classes", "distribution".
     """
 
     name: str
@@ -175,6 +175,12 @@ def trick(
     return define
 
 
+def as_it_is(context: Context, call: Any) -> Any:
+    """Take the function itself for the part."""
+    del context
+    return call
+
+
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the free arguments of a function, a class or a partial of either.
 
@@ -188,9 +194,3 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         of_init = inspect.signature(vars(function)["__init__"]).parameters
         return dict([*of_init.items()][1:])
     return dict(inspect.signature(function).parameters)
-
-
-def like(word: str, known: Iterable[str]) -> str:
-    """Return the question whether another word was meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from optix_tricks import tricks
-from optix_tricks.cli import main
 from optix_tricks.recipes._own import load_own
 from optix_tricks.studies._restored import restore_run
 from optix_tricks.training import create_state, epoch_order
+from tests.cli.command import run
 
 MINE = textwrap.dedent(
     """\
@@ -55,16 +55,6 @@ def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     return tmp_path / "mine.py"
-
-
-def run(capsys, *argv):
-    code = 0
-    try:
-        main(list(argv))
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code, said.out, said.err
 
 
 def test_a_file_is_trained_resumed_and_says_what_it_was(mine, capsys):
