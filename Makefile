@@ -1,6 +1,6 @@
 # make train   set up, train a small ResNet on bundled real data, print a table
 # make test    lint, types, doctests, tests (also on a newer Python where there is one);
-#              of a test with many parameter sets two, in CI all of them
+#              of a test with many parameter sets one, in CI all of them
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv

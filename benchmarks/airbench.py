@@ -12,7 +12,6 @@ turns with ours; with `--peer-runs` whole runs of airbench94 in PyTorch, after o
 """
 
 import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from optix_tricks.training import (
     normalize,
     steps_per_epoch,
 )
+from optix_tricks.tricks import Setup, find_trick
 
 TEST_BATCH = 2000
 
@@ -48,8 +48,9 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
     size = dataset.train.size
     tests = Batch(jnp.asarray(dataset.test.inputs), jnp.asarray(dataset.test.targets))
     epoch = make_epoch(job.step, mode=mode)
-    settled_epoch = make_epoch(job.settled_step, mode=mode)
-    settled = job.settled.epoch * steps_per_epoch(size, job.batch_size)
+    (phase,) = job.phases
+    settled_epoch = make_epoch(job.step_in(phase.epoch), mode=mode)
+    settled = phase.epoch * steps_per_epoch(size, job.batch_size)
 
     @jit
     def begin(params: Any, stats: Any, images: Any, key: Any) -> tuple[TrainState, Any]:
@@ -85,9 +86,10 @@ def make_run(job: Job, dataset: Dataset, mode: str) -> Callable[..., tuple[float
     return run
 
 
-def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: int) -> Any:
+def measure_runs(setup: Setup, dataset: Dataset, mode: str, runs: int) -> Any:
     """Train `runs` times after a warm-up; a row of the results."""
-    job = recipe.build(config, dataset)
+    plan = setup.plan(dataset)
+    job = plan.job(0)
     run = make_run(job, dataset, mode)
     data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
     random = np.random.default_rng(0).integers(0, 10, len(data.targets)).astype(np.int32)
@@ -99,19 +101,19 @@ def measure_runs(recipe: Any, config: Any, dataset: Dataset, mode: str, runs: in
     print(f"warmed up in {warm_up:.1f} s", flush=True)
 
     def fresh_run(seed: int) -> tuple[float, int]:
-        fresh = recipe.build(dataclasses.replace(config, seed=seed), dataset)
+        fresh = plan.job(seed)
         return run(fresh.params, fresh.batch_stats, data, seed)
 
     return {"mode": mode, "warm_up_s": warm_up} | repeated(fresh_run, dataset, runs)
 
 
-def measure_peer_runs(config: Any, dataset: Dataset, runs: int) -> dict[str, Any]:
+def measure_peer_runs(setup: Setup, dataset: Dataset, runs: int) -> dict[str, Any]:
     """The same of airbench94 in PyTorch; on a CPU without warm-up: nothing compiles."""
     import torch
 
-    from benchmarks.torch_airbench_run import make_run
+    from benchmarks.torch_airbench_run import make_run, numbers_of
 
-    run = make_run(config, dataset)
+    run = make_run(numbers_of(setup), dataset)
     start = time.perf_counter()
     if torch.cuda.is_available():
         run(0, np.random.default_rng(0).integers(0, 10, dataset.train.size))
@@ -156,14 +158,14 @@ def say(recipe: str, row: dict[str, Any]) -> None:
     )
 
 
-def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> Any:
+def measure_steps(setup: Setup, dataset: Dataset, rounds: int) -> Any:
     """A step of ours and of PyTorch's, forward, backward and update; images/s."""
     import torch
 
     from benchmarks import torch_airbench
 
-    job = recipe.build(config, dataset)._replace(alternate=None, augment=None)
-    batch = config.batch_size
+    job = setup.job(dataset)._replace(alternate=None, augment=None)
+    batch = setup.batch_size
     few = Batch(
         jnp.asarray(dataset.train.inputs[:batch]),
         jnp.asarray(dataset.train.targets[:batch]),
@@ -179,11 +181,12 @@ def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> An
     images = torch.randn(batch, 3, 32, 32, device=device)
     labels = torch.from_numpy(np.array(dataset.train.targets[:batch])).long().to(device)
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-    network = torch_airbench.network(config.width, device)
+    (precision,) = setup.filled()["precision"]
+    network = torch_airbench.network(width_of(setup), device)
     if device == "cuda":
         network.compile(mode="max-autotune")
     stepped = torch_airbench.stepper(
-        network, images, labels, dtype=half.get(config.compute_dtype)
+        network, images, labels, dtype=half.get(precision.name)
     )
 
     def theirs() -> None:
@@ -200,6 +203,11 @@ def measure_steps(recipe: Any, config: Any, dataset: Dataset, rounds: int) -> An
         flush=True,
     )
     return {"kind": "step", "batch_size": batch, "torch": torch.__version__} | row
+
+
+def width_of(setup: Setup) -> int:
+    (network,) = setup.filled()["network"]
+    return dict(network.numbers)["width"]
 
 
 def main() -> None:
@@ -229,26 +237,24 @@ def main() -> None:
     recipe = RECIPES[given.recipe]
     default = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     wanted = {name: getattr(given, name) for name in ("width", "epochs", "batch_size")}
-    config = recipe.Config(
-        compute_dtype=given.dtype or default,
-        **{name: value for name, value in wanted.items() if value is not None},
-    )
+    numbers = {name: value for name, value in wanted.items() if value is not None}
+    setup = recipe.setup().change(**numbers).take(find_trick(given.dtype or default))
     dataset = cifar10.load(given.data)
     rows = []
     if given.peer:
-        small = dataclasses.replace(
-            config, batch_size=given.step_batch or config.batch_size
-        )
-        rows.append(measure_steps(recipe, small, dataset, given.rounds))
+        small = setup.change(batch_size=given.step_batch or setup.batch_size)
+        rows.append(measure_steps(small, dataset, given.rounds))
     if given.runs:
         for mode in given.modes:
-            rows.append(measure_runs(recipe, config, dataset, mode, given.runs))
+            rows.append(measure_runs(setup, dataset, mode, given.runs))
             say(given.recipe, rows[-1])
     if given.peer_runs:
-        rows.append(measure_peer_runs(config, dataset, given.peer_runs))
+        rows.append(measure_peer_runs(setup, dataset, given.peer_runs))
         say(given.recipe, rows[-1])
     common = {"recipe": given.recipe, "data": dataset.name}
-    rows = [common | dataclasses.asdict(config) | row for row in rows]
+    common |= {"epochs": setup.epochs, "batch_size": setup.batch_size}
+    common |= {"width": width_of(setup), "setup": setup.describe()}
+    rows = [common | row for row in rows]
     if not given.smoke:
         print(f"wrote {save(given.name, rows)}")
 

@@ -1,13 +1,6 @@
-"""Arithmetic of a training step of ResNet-50, and what devices do at the most."""
+"""Arithmetic of a training step of ResNet-50."""
 
 from collections.abc import Sequence
-
-PEAKS = {  # dense bfloat16 FLOP/s on the vendors' data sheets, by JAX's `device_kind`
-    "NVIDIA H200": 989e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-}
 
 
 def training_flops(

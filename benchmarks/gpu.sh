@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The accelerator set in one go of under nine minutes, resumable: what is done is marked
-# in .gpu/ and left out the next time. Prints a short table last.
+# in .gpu/, for this mode, commit and device, and left out the next time. Prints a short
+# table last.
 #
 #   benchmarks/gpu.sh                    results into benchmarks/results, copies into $OUT
 #   TOY=1 benchmarks/gpu.sh              every command at toy size, writing nothing
@@ -13,7 +14,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 BUDGET=${BUDGET:-520}
-MARKS=${MARKS:-.gpu}
+commit=$(git describe --always --dirty 2>/dev/null || echo unversioned)
+device=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
+MARKS=${MARKS:-.gpu}/${TOY:+toy-}$commit-$(tr -c "[:alnum:]\n" - <<< "${device:-no device}")
 export PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}:.vendor"
 export XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-.jax_cache}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
@@ -36,13 +39,13 @@ run() {  # NAME SECONDS MODULE [ARGUMENT ..]
 
 air="--data $CIFAR10"
 if [ -n "${TOY:-}" ]; then
-  run optimizer 200 benchmarks.optimizer_step --smoke
-  run muon 200 benchmarks.airbench --recipe cifar10_airbench94_muon --smoke
-  run sgd 200 benchmarks.airbench --peer --smoke
-  run torch 200 benchmarks.airbench --runs 0 --peer-runs 1 --smoke
-  run resnet50 200 benchmarks.resnet50 --smoke --image-size 32 --width 8 \
+  run optimizer 520 benchmarks.optimizer_step --smoke
+  run muon 520 benchmarks.airbench --recipe cifar10_airbench94_muon --smoke
+  run sgd 520 benchmarks.airbench --peer --smoke
+  run torch 520 benchmarks.airbench --runs 0 --peer-runs 1 --smoke
+  run resnet50 520 benchmarks.resnet50 --smoke --image-size 32 --width 8 \
     --batch-sizes 4 --stages 1 1 1 1
-  run sweep 200 benchmarks.sweep --smoke
+  run sweep 520 benchmarks.sweep --smoke
 else
   nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit \
     --format=csv 2>/dev/null

@@ -59,8 +59,8 @@ def resnet9(width: int, batch_size: int) -> Network:
     batch = images(batch_size, (32, 32, 3))
     arrays = np.asarray(batch.inputs), np.asarray(batch.targets)
     dataset = Dataset("random", *2 * [Batch(*arrays)], tuple("0123456789"))
-    config = cifar10_resnet9.Config(width=width, batch_size=batch_size)
-    job = cifar10_resnet9.build(config, dataset)
+    setup = cifar10_resnet9.setup().change(width=width, batch_size=batch_size)
+    job = setup.job(dataset)
     name = f"ResNet-9 of width {width}, batch {batch_size}"
     model = ResNet9(10, width=width, rngs=nnx.Rngs(0))
     return Network(name, model, job, batch, job.tx, False)

@@ -34,7 +34,7 @@ from flax import nnx
 from jax import lax
 
 import optix_tricks as ot
-from benchmarks.flops import PEAKS, training_flops
+from benchmarks.flops import training_flops
 from benchmarks.timing import compare, interleave, save
 from optix_tricks.layers import BatchNorm
 from optix_tricks.losses import cross_entropy
@@ -42,6 +42,7 @@ from optix_tricks.training import (
     Batch,
     ResNet50,
     TrainState,
+    chip_of,
     create_state,
     functional,
     jit,
@@ -197,7 +198,7 @@ def measure(
     seconds = interleave(blocks, rounds=given.rounds, warmup=1)
     settings = {k: getattr(given, k) for k in ("image_size", "width", "stages")}
     flops = training_flops(**settings, classes=CLASSES)
-    peak = PEAKS.get(jax.devices()[0].device_kind)
+    chip = chip_of(jax.devices()[0].device_kind)
     rows = []
     for name, known in facts.items():
         row = {"variant": name, "batch_size": batch_size, **settings, "flops": flops}
@@ -206,13 +207,13 @@ def measure(
             continue
         of_step = [s / given.steps for s in seconds[name]]
         low, middle, high = statistics.quantiles(of_step, n=4)
-        of_peak = peak and DTYPES[name] == "bfloat16"
+        peak = chip.flops if chip and DTYPES[name] == "bfloat16" else None
         rows[-1] |= {
             "step_ms": 1e3 * middle,
             "images_per_s": batch_size / middle,
             "images_per_s_low": batch_size / high,
             "images_per_s_high": batch_size / low,
-            "fraction_of_peak": batch_size * flops / middle / peak if of_peak else None,
+            "fraction_of_peak": batch_size * flops / middle / peak if peak else None,
             "loss": float(np.ravel(blocks[name]())[-1]),
             "steps": given.steps,
             "rounds": given.rounds,

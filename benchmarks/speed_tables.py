@@ -1,7 +1,8 @@
 """Tables of README.md and docs/speed.md, from the files of results."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import RESULTS
@@ -15,7 +16,7 @@ def results(name: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         yield platform, found["rows"]
 
 
-def _table(head: str, rows: Iterable[Iterable[str]]) -> str:
+def table(head: str, rows: Iterable[Iterable[str]]) -> str:
     lines = [head, "|---" * (head.count("|") - 1) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -44,7 +45,7 @@ def optimizer_step() -> str:
     head = "| arrays | optimiser | Optax, ms | tree | packed | PyTorch fused |"
     return "".join(
         f"{platform}, {rows[0]['rounds']} rounds:\n\n"
-        + _table(
+        + table(
             head,
             (
                 [*case, f"{forms['optax']['ours_ms']:.2f}"]
@@ -72,7 +73,7 @@ def optimizer_step_full() -> str:
         yield f"{row['copy_bandwidth_share']:.0%}"
 
     return "".join(
-        f"{platform}, {rows[0]['rounds']} rounds:\n\n" + _table(head, map(cells, rows))
+        f"{platform}, {rows[0]['rounds']} rounds:\n\n" + table(head, map(cells, rows))
         for platform, rows in results("optimizer_step")
     )
 
@@ -97,7 +98,7 @@ def airbench_step() -> str:
         for platform, row in _airbench("step", "airbench94", "airbench94_narrow")
     ]
     head = "| device | width | batch | ours, images/s | PyTorch, images/s | ratio |"
-    return _table(head, rows) if rows else ""
+    return table(head, rows) if rows else ""
 
 
 def airbench_runs() -> str:
@@ -117,14 +118,14 @@ def airbench_runs() -> str:
         for platform, row in _airbench("run", *names)
     ]
     head = "| device | recipe | width | by | runs | mean, s | accuracy |"
-    return _table(head, rows) if rows else ""
+    return table(head, rows) if rows else ""
 
 
 def startup() -> str:
     """Seconds of a command, by what is kept of compiled programs."""
     return "".join(
         f"{platform}, medians of {len(rows[0]['all'])}:\n\n"
-        + _table(
+        + table(
             "| programs kept | seconds |",
             ((row["cache"], f"{row['seconds']:.1f}") for row in rows),
         )
@@ -141,7 +142,7 @@ def sweep() -> str:
         yield from (f"{row['ours_ms']:.1f}", _faster(row))
 
     return "".join(
-        f"{platform}, {rows[0]['rounds']} rounds:\n\n" + _table(head, map(cells, rows))
+        f"{platform}, {rows[0]['rounds']} rounds:\n\n" + table(head, map(cells, rows))
         for platform, rows in results("sweep")
     )
 
@@ -152,7 +153,7 @@ def streaming() -> str:
     beside = "| source | training from | ms a step | waiting |"
     return "".join(
         f"{platform}:\n\n"
-        + _table(
+        + table(
             alone,
             (
                 (
@@ -166,7 +167,7 @@ def streaming() -> str:
             ),
         )
         + "\n"
-        + _table(
+        + table(
             beside,
             (
                 (
@@ -183,6 +184,79 @@ def streaming() -> str:
     )
 
 
+PARTS = {
+    "block": "conv, norm, relu, conv",
+    "collectives": "17 norms, eight devices",
+    "adam": "Adam, packed, of ResNet-50",
+    "int8": "Adam int8, 6 of 2048 x 2048",
+    "step": "training step",
+}
+
+
+def compiled() -> str:
+    """What the compilers for accelerators make of our steps, and of plain ones."""
+    head = "| compiled | kernels | under 200 kB | fusions | main memory, GB | at once, GB"
+    head += " | all-reduces | equations | trace + compile, s |"
+
+    def cells(ours: dict[str, Any], plain: dict[str, Any]) -> Iterator[str]:
+        def both(written: Callable[[dict[str, Any]], str]) -> str:
+            return f"{written(ours)} / {written(plain)}"
+
+        yield PARTS[ours["part"]]
+        for name in ("kernels", "small_kernels", "fusions"):
+            yield both(lambda row, name=name: f"{row[name]:,}")
+        for name in ("bytes", "memory"):
+            yield both(lambda row, name=name: f"{row[name] / 1e9:.3g}")
+        yield both(lambda row: str(sum(number for _, number, _ in row["collectives"])))
+        yield both(lambda row: f"{row['equations']:,}")
+        yield both(lambda row: f"{row['trace_s']:.1f} + {row['compile_s']:.0f}")
+
+    def of_target(path: Path) -> str:
+        found = json.loads(path.read_text())
+        by = {(row["part"], row["side"]): row for row in found["rows"]}
+        versions = ", ".join(f"{name} {x}" for name, x in found["versions"].items() if x)
+        pairs = [
+            (by[part, "ours"], by[part, "plain"])
+            for part in PARTS
+            if {(part, "ours"), (part, "plain")} <= by.keys()
+        ]
+        text = table(head, (cells(*pair) for pair in pairs))
+        return f"For {found['target']}, {versions}; ours / plain:\n\n{text}"
+
+    return "\n".join(map(of_target, sorted(RESULTS.glob("compiled_*.json"))))
+
+
+def compile_time() -> str:
+    """Equations an array, and what a step on many arrays takes to compile."""
+
+    def timed(row: dict[str, Any]) -> Iterator[str]:
+        yield f"{row['optimiser']}, {row['arrays']:,} arrays"
+        yield f"{row['ours_instructions']:,} / {row['optax_instructions']:,}"
+        for side in ("ours", "optax"):
+            yield f"{row[f'{side}_trace_s']:.2f} + {row[f'{side}_compile_s']:.2f}"
+        for key in ("trace", "compile", "both"):
+            low, high = row[f"{key}_low"], row[f"{key}_high"]
+            yield f"{row[f'{key}_ratio']:.2f} [{low:.2f}, {high:.2f}]"
+
+    def counted(rows: list[dict[str, Any]]) -> str:
+        return ", ".join(
+            f"{row['optimiser']} {row['ours_equations']} / {theirs or '-'}"
+            for row in rows
+            if (theirs := row.get("optax_equations", "")) != ""
+        )
+
+    head = "| ours / Optax | instructions | ours, s | Optax, s"
+    head += " | trace | compile | both |"
+    return "\n".join(
+        f"{platform}; equations a further array adds, ours / Optax's:"
+        f" {counted(rows)}.\n\n"
+        f"Processor seconds of tracing + compilation, {rows[-1]['rounds']} rounds, ratios"
+        " with the least and the largest:\n\n"
+        + table(head, (timed(row) for row in rows if "rounds" in row))
+        for platform, rows in results("compile_time")
+    )
+
+
 TABLES = {
     function.__name__: function
     for function in (
@@ -193,5 +267,7 @@ TABLES = {
         startup,
         sweep,
         streaming,
+        compiled,
+        compile_time,
     )
 }

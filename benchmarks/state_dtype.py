@@ -9,7 +9,7 @@ bytes of state a parameter.
 """
 
 import argparse
-import dataclasses
+import functools
 import math
 import statistics
 import time
@@ -21,8 +21,8 @@ import optax
 
 import optix_tricks as ot
 from benchmarks.timing import save
+from optix_tricks import tricks
 from optix_tricks.recipes import cifar10_resnet9
-from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training import (
     Batch,
     Dataset,
@@ -30,35 +30,29 @@ from optix_tricks.training import (
     epoch_order,
     load_dataset,
     make_epoch,
-    steps_per_epoch,
 )
+from optix_tricks.tricks import Setup, optimizer
 
 DTYPES = ("float32", "bfloat16", "int8")
 
 
-def adamw(config: cifar10_resnet9.Config, steps: int, dtype: str) -> Any:
-    """The recipe's schedule with AdamW."""
-    warmup = round(config.warmup_fraction * steps)
-    fall = linear_schedule(config.learning_rate, 0.0, max(steps - warmup, 1))
-    return ot.adamw(
-        warmup_schedule(fall, warmup_steps=warmup),
-        weight_decay=config.weight_decay,
-        mask=ot.no_bias_or_norm,
-        state_dtype=dtype,
+def run(setup: Setup, dataset: Dataset, dtype: str, seed: int) -> dict[str, Any]:
+    """Train once, with moments of a dtype."""
+    (own,) = setup.filled()["optimizer"]
+    adamw = optimizer(
+        functools.partial(ot.adamw, state_dtype=dtype),
+        "adamw",
+        make=lambda context, call: functools.partial(call, mask=context.decay_mask),
+        **{n: x for n, x in own.numbers if n in ("learning_rate", "weight_decay")},
     )
-
-
-def run(config: cifar10_resnet9.Config, dataset: Dataset, dtype: str) -> dict[str, Any]:
-    """Train once."""
-    job = cifar10_resnet9.build(config, dataset)
+    job = setup.take(adamw).job(dataset, seed=seed)
     size = dataset.train.size
-    tx = adamw(config, config.epochs * steps_per_epoch(size, config.batch_size), dtype)
-    state = create_state(job.params, job.batch_stats, tx, jax.random.key(config.seed))
-    epoch = make_epoch(job._replace(tx=tx).step)
+    state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(seed))
+    epoch = make_epoch(job.step)
     data = Batch(jnp.asarray(dataset.train.inputs), jnp.asarray(dataset.train.targets))
     start = time.perf_counter()
-    for number in range(config.epochs):
-        order = epoch_order(state.key, number, size, config.batch_size)
+    for number in range(int(setup.epochs)):
+        order = epoch_order(state.key, number, size, setup.batch_size)
         state, _ = epoch(state, data, order)
     jax.block_until_ready(state)
     seconds = time.perf_counter() - start
@@ -68,7 +62,7 @@ def run(config: cifar10_resnet9.Config, dataset: Dataset, dtype: str) -> dict[st
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return {
         "dtype": dtype,
-        "seed": config.seed,
+        "seed": seed,
         "accuracy": result.metrics["accuracy"],
         "bytes_per_parameter": sum(x.nbytes for x in jax.tree.leaves(kept)) / parameters,
         "seconds": seconds,
@@ -85,19 +79,20 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=0.05)
     given = parser.parse_args()
     dataset = load_dataset("cifar10")
-    config = cifar10_resnet9.Config(
-        width=given.width,
-        epochs=given.epochs,
-        batch_size=256,
-        learning_rate=given.learning_rate,
-        weight_decay=given.weight_decay,
-        cutout=0,
-    )
+    numbers = {
+        "width": given.width,
+        "epochs": given.epochs,
+        "batch_size": 256,
+        "learning_rate": given.learning_rate,
+        "weight_decay": given.weight_decay,
+    }
+    recipe = cifar10_resnet9.setup().without("cutout", "l2")
+    setup = recipe.take(tricks.adamw).change(**numbers)
     rows: list[dict[str, Any]] = []
     for seed in range(given.seeds):
         for dtype in given.dtypes:
-            row = run(dataclasses.replace(config, seed=seed), dataset, dtype)
-            rows.append(row | dataclasses.asdict(config) | {"seed": seed})
+            row = run(setup, dataset, dtype, seed)
+            rows.append(row | numbers)
             print(
                 {k: row[k] for k in ("dtype", "seed", "accuracy", "seconds")}, flush=True
             )

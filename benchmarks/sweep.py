@@ -10,6 +10,7 @@ compiled step, called member by member with the rate as its argument.
 """
 
 import argparse
+import functools
 import math
 import statistics
 import tempfile
@@ -28,16 +29,17 @@ from optix_tricks.losses import cross_entropy
 from optix_tricks.recipes import digits
 from optix_tricks.training import (
     Batch,
+    Dataset,
     Job,
     create_state,
     functional,
+    generate,
     load_digits,
     normalize,
     sweep,
 )
 from optix_tricks.training._sweep import Seen
 
-DIGITS = load_digits()
 BASE = "loop"
 KINDS: dict[str, dict[str, Any]] = {
     BASE: {"mode": "loop", "scan": False},
@@ -47,6 +49,20 @@ KINDS: dict[str, dict[str, Any]] = {
     "vmap, scan": {"mode": "vmap", "scan": True},
     "auto": {"mode": "auto"},
 }
+
+
+@functools.cache
+def digits_data() -> Dataset:
+    """Of scikit-learn, or generated in their shape where that is not installed."""
+    try:
+        return load_digits()
+    except ImportError:
+        images = generate(8)
+        grey = (
+            part._replace(inputs=part.inputs.mean(-1, keepdims=True).astype(np.uint8))
+            for part in (images.train, images.test)
+        )
+        return Dataset("generated/8", *grey, images.class_names)
 
 
 class Case(NamedTuple):
@@ -76,7 +92,7 @@ class MLP(nnx.Module):
 
 
 def mlp(*widths: int) -> Callable[[Any, int], Job]:
-    mean, std = map(jnp.asarray, DIGITS.channel_statistics())
+    mean, std = map(jnp.asarray, digits_data().channel_statistics())
 
     def build(rate: Any, seed: int) -> Job:
         model = MLP(widths, nnx.Rngs(seed))
@@ -94,7 +110,8 @@ def mlp(*widths: int) -> Callable[[Any, int], Job]:
 
 
 def resnet9(rate: Any, seed: int) -> Job:
-    return digits.build(digits.Config(width=8, learning_rate=rate, seed=seed), DIGITS)
+    setup = digits.setup().change(width=8, learning_rate=rate)
+    return setup.job(digits_data(), seed=seed)
 
 
 def cases(smoke: bool) -> list[Case]:
@@ -122,8 +139,8 @@ def trained(case: Case, kind: str) -> tuple[float, float, Seen]:
         at.append(time.perf_counter())
         return np.zeros(history["loss"].shape[:2], bool)
 
-    numbers = np.arange(len(DIGITS.train.targets))
-    train_data = DIGITS.train.inputs, DIGITS.train.targets, numbers
+    numbers = np.arange(len(digits_data().train.targets))
+    train_data = digits_data().train.inputs, digits_data().train.targets, numbers
     result = sweep(
         init,
         lambda rate, state, batch: case.build(rate, 0).step(state, batch),

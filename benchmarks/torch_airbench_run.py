@@ -6,7 +6,7 @@ in half precision but for the norms, on a CPU in float32; an epoch's images at o
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,50 @@ from torch import nn
 
 from benchmarks.torch_airbench import network
 from optix_tricks.training import Dataset
+from optix_tricks.tricks import Setup
 
 SYNC_PERIOD = 5
 TEST_BATCH = 2000
 
 
-def make_run(config: Any, dataset: Dataset) -> Callable[[int, Any], tuple[float, int]]:
-    """Return `run(seed, labels) -> (seconds, correct)`; `config` of our recipe."""
+class Numbers(NamedTuple):
+    """Of airbench94 and its kin."""
+
+    width: int
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    bias_scale: float
+    label_smoothing: float
+    warmup_fraction: float
+    last_fraction: float
+    whitening_bias_epochs: int
+    padding: int
+
+
+def numbers_of(setup: Setup) -> Numbers:
+    """Return those of the recipe's setup."""
+    own = {(trick.name, n): x for trick in setup.tricks for n, x in trick.numbers}
+    names = ("learning_rate", "momentum", "weight_decay", "bias_scale")
+    return Numbers(
+        width=own["airbench", "width"],
+        epochs=setup.epochs,
+        batch_size=setup.batch_size,
+        label_smoothing=own["label_smoothing", "label_smoothing"],
+        warmup_fraction=own["warm_up", "fraction"],
+        last_fraction=own["linear", "end_value"],
+        whitening_bias_epochs=own["settle", "epochs"],
+        padding=own["crop", "padding"],
+        **{name: own["airbench_sgd", name] for name in names},
+    )
+
+
+def make_run(
+    config: Numbers, dataset: Dataset
+) -> Callable[[int, Any], tuple[float, int]]:
+    """Return `run(seed, labels) -> (seconds, correct)`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float16 if device == "cuda" else torch.float32
     mean, std = (torch.from_numpy(x).to(device) for x in dataset.channel_statistics())
@@ -92,7 +129,7 @@ def cropped(images: Any, pad: int) -> Any:
 
 
 def train(
-    net: nn.Module, images: Any, labels: Any, config: Any, total: int, per_epoch: int
+    net: nn.Module, images: Any, labels: Any, config: Numbers, total: int, per_epoch: int
 ) -> None:
     """Nesterov SGD on summed losses, and a lookahead over weights and statistics."""
     scale = 1024 * (1 + 1 / (1 - config.momentum))

@@ -6,6 +6,8 @@ Gradient transformations and schedules are plain `optax` citizens: compose them 
 not.
 """
 
+from optix_tricks._arguments import check_arguments
+from optix_tricks._layout import Packed, per_buffer
 from optix_tricks._masks import (
     hidden_matrices,
     mask_by_path,
@@ -13,7 +15,7 @@ from optix_tricks._masks import (
     no_bias_or_norm,
     no_last_layer,
 )
-from optix_tricks._packed import Packed, pack, pack_like, unpack
+from optix_tricks._packed import pack, pack_like, unpack
 from optix_tricks.transforms import (
     accumulate,
     adabound,
@@ -56,6 +58,7 @@ from optix_tricks.transforms import (
     newton_cg,
     nonlinear_cg,
     normalize_weights,
+    observe_plateau,
     plateau,
     radam,
     reduce_on_plateau,
@@ -81,6 +84,7 @@ from optix_tricks.transforms import (
     scale_by_trust_ratio,
     sgd,
     skip_nonfinite,
+    skips_steps,
     swa,
     trace,
 )
@@ -135,8 +139,10 @@ __all__ = [
     "no_last_layer",
     "nonlinear_cg",
     "normalize_weights",
+    "observe_plateau",
     "pack",
     "pack_like",
+    "per_buffer",
     "plateau",
     "radam",
     "reduce_on_plateau",
@@ -162,7 +168,10 @@ __all__ = [
     "scale_by_trust_ratio",
     "sgd",
     "skip_nonfinite",
+    "skips_steps",
     "swa",
     "trace",
     "unpack",
 ]
+
+check_arguments(__name__)

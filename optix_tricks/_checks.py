@@ -1,7 +1,8 @@
 """One-line checks of arguments: each error names the argument, its value and the way out.
 
 Hyperparameters may be numbers, arrays, tracers or schedules. Only what is a number at the
-time of the call is checked; the rest passes, so that sweeps and schedules stay traceable.
+time of the call is checked, an array without axes among them; the rest passes, so that
+sweeps and schedules stay traceable.
 """
 
 import difflib
@@ -10,7 +11,22 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+
+
+def _concrete(value: Any) -> Any:
+    """Give the number of an array that has one now, anything else as it is."""
+    if isinstance(value, jax.core.Tracer) or not isinstance(
+        value, (jax.Array, np.ndarray)
+    ):
+        return value
+    is_real = any(
+        jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer)
+    )
+    here = getattr(value, "is_fully_addressable", True)
+    return value.item() if is_real and here and value.shape == () else value
 
 
 def _is_number(value: Any) -> bool:
@@ -29,6 +45,7 @@ def check_number(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: eps must be a finite number, got nan.
     """
+    value = _concrete(value)
     if isinstance(value, (str, bool)) or value is None:
         raise ValueError(f"{name} must be a number or a schedule, got {value!r}.")
     if _is_number(value):
@@ -46,6 +63,7 @@ def check_positive(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: max_norm must be positive, got -1.0.
     """
+    value = _concrete(value)
     if _is_number(value):
         _require(value > 0, name, value, "positive")
     else:
@@ -59,6 +77,7 @@ def check_nonnegative(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: weight_decay must be zero or positive, got -0.1.
     """
+    value = _concrete(value)
     check_number(name, value)
     if _is_number(value):
         _require(value >= 0, name, value, "zero or positive")
@@ -71,6 +90,7 @@ def check_decay(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: b1 must be in [0, 1), got 1.0.
     """
+    value = _concrete(value)
     check_number(name, value)
     if _is_number(value):
         _require(0 <= value < 1, name, value, "in [0, 1)")
@@ -83,6 +103,7 @@ def check_fraction(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: label_smoothing must be in [0, 1], got 1.5.
     """
+    value = _concrete(value)
     check_number(name, value)
     if _is_number(value):
         _require(0 <= value <= 1, name, value, "in [0, 1]")

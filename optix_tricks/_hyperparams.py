@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 Scalar = int | float | Array
@@ -44,9 +45,24 @@ def first_values(given: Mapping[str, ScalarOrSchedule]) -> dict[str, Array]:
     """The hyperparameters as the state holds them before the first step."""
     start = jnp.zeros((), jnp.int32)
     return {
-        name: as_scalar(value(start) if callable(value) else value)
+        name: as_scalar(_first(name, value, start) if callable(value) else value)
         for name, value in given.items()
     }
+
+
+def _first(name: str, schedule: Callable[[Any], Any], start: Array) -> Any:
+    try:
+        value = schedule(start)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be a number or a function of the steps done: {error}"
+        ) from error
+    is_number = isinstance(value, (numbers.Real, np.ndarray, jax.Array))
+    if not is_number or np.shape(value) != ():
+        raise TypeError(
+            f"{name} must be a schedule that gives a number, got {value!r} from it."
+        )
+    return value
 
 
 def current_values(

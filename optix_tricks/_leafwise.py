@@ -5,6 +5,8 @@ for every optimiser is decided here: dtypes, masks, hyperparameters as data, the
 count, what is reported, and the shape of the state. docs/numerics.md states the contract.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
+from optax import MaskedNode
 
 from optix_tricks._hyperparams import (
     ScalarOrSchedule,
@@ -20,7 +23,7 @@ from optix_tricks._hyperparams import (
     current_values,
     first_values,
 )
-from optix_tricks._packed import Packed, WholeLeaf
+from optix_tricks._layout import Packed, WholeLeaf
 from optix_tricks._slots import (
     PARAMETER,
     PER_LAYER,
@@ -35,6 +38,7 @@ from optix_tricks._storage import check_state_dtype, load, store
 from optix_tricks._tree import (
     Mask,
     PyTree,
+    cast,
     check_floating,
     is_none,
     resolve_labels,
@@ -92,7 +96,7 @@ def leafwise(
 
         def new(value: Any, w: Any, kept: bool, layer: Any) -> Any:
             if w is None or not kept:
-                return None if w is None else optax.MaskedNode()
+                return None if w is None else MaskedNode()
             return first_slot(value, w, layer, state_dtype)
 
         def new_tree(value: Any) -> PyTree:
@@ -139,19 +143,29 @@ def leafwise(
             # In the dtype of the rule: both must see the same rounded decay.
             dtype = wide_dtype(*(g.dtype for g in gs))
             rounded = {name: x.astype(dtype) for name, x in values.items()}
-            scalars |= prepare(rounded, count, gs, kept_ws)
+            made = prepare(rounded, count, gs, kept_ws)
+            scalars |= made | _once(
+                {k: x for k, x in made.items() if k not in reports}, count
+            )
         said = {name: as_scalar(scalars.pop(name)) for name in reports}
 
+        kept = [i for i, k in enumerate(keep) if k]
+        # Once a dtype, not once a leaf.
+        dtypes = {wide_dtype(leaves[i].dtype) for i in kept}
+        of_dtype = {
+            dtype: {name: x.astype(dtype) for name, x in scalars.items()}
+            for dtype in dtypes
+        }
         new_updates, new_slots = list(leaves), [list(column) for column in old_slots]
-        for i in (i for i, k in enumerate(keep) if k):
+        for i in kept:
             g = widen(leaves[i])
-            w = None if ws[i] is None else _as_array(ws[i]).astype(g.dtype)
+            w = None if ws[i] is None else cast(_as_array(ws[i]), g.dtype)
             old = [column[i] for column in old_slots]
-            arguments = {k: v.astype(g.dtype) for k, v in scalars.items()}
+            arguments = of_dtype[g.dtype]
             if layerwise:
-                arguments["layer"] = layers[i]
+                arguments = arguments | {"layer": layers[i]}
             u, *new = rule(g, w, *(load(s, g.dtype) for s in old), **arguments)
-            new_updates[i] = u.astype(leaves[i].dtype)
+            new_updates[i] = cast(u, leaves[i].dtype)
             for column, before, after in zip(new_slots, old, new, strict=True):
                 column[i] = store(after, before, count)
         trees = {
@@ -164,6 +178,25 @@ def leafwise(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def _once(scalars: dict[str, Any], count: Array) -> dict[str, Any]:
+    """Return scalars so that XLA computes them once, not again in the loop of each leaf.
+
+    What is cheap XLA writes into every loop that reads it; a division of floats is not
+    cheap. x / (t / t) is x, bit for bit.
+    """
+
+    @functools.cache
+    def one(dtype: Any) -> Array:
+        t = count.astype(dtype)
+        return t / t
+
+    return {
+        name: x / one(x.dtype)
+        for name, x in scalars.items()
+        if jnp.ndim(x) == 0 and jnp.issubdtype(x.dtype, jnp.floating)
+    }
+
+
 def look_at(
     tree: PyTree, mask: Mask | None, labels: Any = None, like: PyTree = None
 ) -> tuple[list, Form, list[bool], list]:
@@ -172,8 +205,9 @@ def look_at(
         raise ValueError("a packed tree must stand alone: pack the whole tree at once.")
     leaves = jax.tree.leaves(tree, is_leaf=is_none)
     if isinstance(tree, Packed):
-        keep = tree.layout.mask_buffers(mask)
-        layers: list[Any] = [*tree.layout.layers(labels)]
+        is_there = [not isinstance(x, MaskedNode) for x in tree.buffers]
+        keep = [*itertools.compress(tree.layout.mask_buffers(mask), is_there)]
+        layers: list[Any] = [*itertools.compress(tree.layout.layers(labels), is_there)]
     else:
         like = tree if like is None else like
         keep = resolve_mask(mask, like)

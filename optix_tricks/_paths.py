@@ -8,14 +8,18 @@ what flax asks of them, without importing it.
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 from jax.tree_util import DictKey, FlattenedIndexKey
+from jax.typing import ArrayLike
 
 PyTree = Any
+Whole = Annotated[int, "of any size"]  # other whole numbers have 32 bits, as in JAX
+Number = Annotated[ArrayLike, "one number"]  # an array has no axes then
+Arrays = Annotated[Any, "a tree of arrays"]
 
 
 class Leaf(NamedTuple):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from optax import MaskedNode
 
-from optix_tricks._packed import WholeLeaf
+from optix_tricks._layout import WholeLeaf
 from optix_tricks._paths import is_hole, unbox
 from optix_tricks._storage import Blocks, as_stored
 from optix_tricks._tree import PyTree, is_none, wide_dtype

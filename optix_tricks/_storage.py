@@ -9,13 +9,16 @@ it needs no random numbers.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import wide_dtype
+from optix_tricks._tree import cast, wide_dtype
 
-BLOCK = 256  # elements that share one scale
+BLOCK = 256  # elements that share one scale, where they are not a last axis
+MIN_ROW, MAX_ROW = 64, 4096  # elements of a last axis that is a block by itself
 MIN_BLOCKWISE_SIZE = 4096  # smaller leaves stay float32, as in Dettmers et al.
 LEVELS = 127
 POWER = 4
@@ -29,20 +32,25 @@ class Blocks(NamedTuple):
     epsilon. Dettmers et al., 8-bit optimizers via block-wise quantization, 2022, with
     another code.
 
+    A block is a last axis of 64 to 4096 elements, with scales of the shape before it: no
+    array is reshaped, which on a TPU is a copy. Of an array without such an axis, or of a
+    packed buffer, it is 256 elements in a row, with scales [ceil(size / 256)].
+
     In a state the two are trees like the parameters. A leaf too small for blocks is among
     the codes, in float32, and has no scales.
     """
 
     codes: Any  # int8, of the parameter's shape
-    scales: Any  # float32 [ceil(size / 256)], the largest magnitude of each block
+    scales: Any  # float32, the largest magnitude of each block
 
 
 def check_state_dtype(dtype: Any) -> None:
     """Raise unless slots can be kept in `dtype`."""
     allowed = ("bfloat16", "float32", "float64", "int8")
     try:
-        known = dtype is None or jnp.dtype(dtype).name in allowed
-    except TypeError:
+        is_array = isinstance(dtype, (jax.Array, np.ndarray))
+        known = dtype is None or (not is_array and jnp.dtype(dtype).name in allowed)
+    except (TypeError, ValueError):
         known = False
     if not known:
         raise ValueError(
@@ -65,7 +73,7 @@ def load(slot: Any, dtype: Any) -> Any:
     if type(slot) is tuple:
         return tuple(load(x, dtype) for x in slot)
     if not isinstance(slot, Blocks):
-        return slot.astype(dtype)
+        return cast(slot, dtype)
     code = slot.codes.astype(wide_dtype(dtype))
     value = jnp.sign(code) * (jnp.abs(code) / LEVELS) ** POWER
     return (value * _spread(slot.scales, slot.codes)).astype(dtype)
@@ -78,7 +86,7 @@ def store(x: Any, like: Any, count: Array) -> Any:
     if isinstance(like, Blocks):
         return _encode(x.astype(jnp.float32), _weyl(x, count) / jnp.float32(1 << 16))
     if like.dtype != jnp.bfloat16:
-        return x.astype(like.dtype)
+        return cast(x, like.dtype)
     bits = lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     rounded = lax.bitcast_convert_type(
         (bits + _weyl(x, count)) & jnp.uint32(0xFFFF0000), jnp.float32
@@ -96,20 +104,49 @@ def _weyl(x: Array, count: Array) -> Array:
 
 
 def _encode(x: Float[Array, "..."], dither: Float[Array, "..."]) -> Blocks:
-    blocks = -(-x.size // BLOCK)
-    padded = jnp.pad(jnp.abs(x).ravel(), (0, blocks * BLOCK - x.size))
-    padded = padded.reshape(blocks, BLOCK)
-    # Chosen: on CPUs XLA's maximum of a vector can miss a NaN.
-    finite = jnp.isfinite(padded).all(axis=1)
-    scales = jnp.where(finite, padded.max(axis=1), jnp.nan)
-    share = jnp.abs(x) / _spread(jnp.where(scales > 0, scales, 1), x)
+    # An infinite scale loads as NaN. Chosen: on CPUs XLA's maximum can miss a NaN.
+    magnitude = jnp.where(jnp.isfinite(x), jnp.abs(x), jnp.inf)
+    scales = jnp.max(_in_blocks(magnitude), axis=-1)
+    share = jnp.where(magnitude > 0, magnitude / _spread(scales, x), 0.0)
     below = jnp.clip(jnp.floor(LEVELS * jnp.sqrt(jnp.sqrt(share))), 0, LEVELS - 1)
     low, high = (below / LEVELS) ** POWER, ((below + 1) / LEVELS) ** POWER
     code = below + (share - low > dither * (high - low))
     code = jnp.where(share > 0, jnp.maximum(code, 1), 0)
-    return Blocks((jnp.sign(x) * code).astype(jnp.int8), scales)
+    return Blocks(jnp.where(x < 0, -code, code).astype(jnp.int8), scales)
+
+
+def _is_by_row(x: Any) -> bool:
+    """Tell whether each block is a last axis: nothing is reshaped then.
+
+    Not where the two forms could not be told apart by the shape of the scales.
+    """
+    is_row = x.ndim > 1 and MIN_ROW <= x.shape[-1] <= MAX_ROW
+    return is_row and x.shape[:-1] != (_flat_blocks(x),)
+
+
+def _flat_blocks(x: Any) -> int:
+    return -(-x.size // BLOCK)
+
+
+def _in_blocks(x: Array) -> Array:
+    """The elements of each block along the last axis."""
+    if _is_by_row(x):
+        return x
+    blocks = _flat_blocks(x)
+    return jnp.pad(x.ravel(), (0, blocks * BLOCK - x.size)).reshape(blocks, BLOCK)
 
 
 def _spread(scales: Array, like: Array) -> Array:
+    """Each block's scale at each of its elements."""
+    of_like = like.shape[:-1] if _is_by_row(like) else (_flat_blocks(like),)
+    if scales.shape != of_like:
+        raise ValueError(
+            f"an int8 slot of shape {list(like.shape)} must have scales of shape "
+            f"{list(of_like)}, got {list(scales.shape)}: the state is of an older "
+            "version, whose blocks did not follow the last axis; start anew from "
+            "init(params)."
+        )
+    if _is_by_row(like):
+        return jnp.broadcast_to(scales[..., None], like.shape)
     blocks = jnp.broadcast_to(scales[:, None], (scales.size, BLOCK))
     return blocks.ravel()[: like.size].reshape(like.shape)

@@ -47,14 +47,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("default")
 
 MOST_SETS = 4  # of a test's parameters, unless CI asks for all of them
-FEWEST_SETS = 2  # of these, in `make test`
+FEWEST_SETS = 1  # of these, in `make test`
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Of a test's parameter sets mark all but four, evenly spread, `thorough`.
 
-    Of the four all but two are `further`: `pytest` takes them, `make test` does not.
+    Of the four all but one are `further`: `pytest` takes them, `make test` does not.
     """
     sets = defaultdict(list)
     for item in items:

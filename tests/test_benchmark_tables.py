@@ -132,3 +132,30 @@ def test_images_a_second_are_those_of_a_step(tmp_path, monkeypatch):
         "| CPU (cpu), jax 0.10 | 16 | 512 | 256,000 | 128,000 | 2.00 [1.25, 2.50] |"
         in (text)
     )
+
+
+def test_what_differs_after_a_resume_is_told(tmp_path, monkeypatch):
+    row = {"case": "digits", "steps": 1088, "from": 544, "arrays": 74, "different": []}
+    rows = [row | {"largest": 0.0, "same_rows": True}]
+    rows += [row | {"different": ["a", "b"], "largest": 2e-7, "same_rows": False}]
+    result = {"platform": "cpu", "device": "cpu", "jax": "0.10", "rows": rows}
+    (tmp_path / "resume_cpu.json").write_text(json.dumps(result))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    text = readme_table.filled("<!-- table: resume -->\n<!-- end -->")
+    assert "| digits | 1,088 | 544 | 74 | none | the same |\n" in text
+    assert "| digits | 1,088 | 544 | 74 | 2, by 2e-07 | differ |\n" in text
+
+
+def test_checksums_are_a_share_of_an_epoch(tmp_path, monkeypatch):
+    times = {f"{x}_{y}": 1.5 for x in ("write", "read") for y in ("ms", "low", "high")}
+    state = {"case": "a", "bytes": 2_500_000, "rounds": 30} | times
+    epoch = {"epoch_s": 0.5, "epoch_low": 0.4, "epoch_high": 1.0, "epochs": 10}
+    rows = [state | epoch | {"share": 0.003}, state]
+    result = {"platform": "cpu", "device": "cpu", "jax": "0.10", "rows": rows}
+    (tmp_path / "checksums_cpu.json").write_text(json.dumps(result))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    text = readme_table.filled("<!-- table: checksums -->\n<!-- end -->")
+    ms = "1.50 [1.50, 1.50]"
+    share = "0.50 [0.40, 1.00], n = 10 | 0.30%"
+    assert f"| a | 2.50 | {ms} | {ms} | {share} |\n" in text
+    assert f"| a | 2.50 | {ms} | {ms} |  |  |\n" in text

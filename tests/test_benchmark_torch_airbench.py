@@ -50,9 +50,10 @@ def test_a_run_takes_the_steps_of_the_statement(monkeypatch):
     remaining = iter(orders)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: mirrored)
     monkeypatch.setattr(torch, "randperm", lambda *_, **__: next(remaining))
-    config = cifar10_airbench94.Config(
-        width=4, epochs=EPOCHS, batch_size=BATCH, padding=0, whitening_bias_epochs=2
+    setup = cifar10_airbench94.setup().change(
+        width=4, epochs=EPOCHS, batch_size=BATCH, crop=0, settle={"epochs": 2}
     )
+    config = torch_airbench_run.numbers_of(setup)
     torch_airbench_run.train(net, images, labels, config, TOTAL, PER_EPOCH)
     for step in range(TOTAL):
         epoch, place = divmod(step, PER_EPOCH)

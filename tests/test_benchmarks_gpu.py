@@ -14,7 +14,6 @@ import pytest
 
 from benchmarks import airbench, optimizer_step, resnet50, sweep, timing
 from benchmarks.summary import lines
-from optix_tricks.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu.sh"
@@ -66,6 +65,35 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, recorder):
     assert calls(tmp_path) == ["-m benchmarks.sweep --smoke", "-m benchmarks.summary"]
 
 
+def test_what_is_done_is_done_in_its_mode_and_on_its_device_alone(tmp_path, recorder):
+    """A toy run leaves all of the full set to be done; another card everything."""
+    toy = run(tmp_path, recorder, FAILS="nothing")
+    assert toy.returncode == 0
+    assert len(calls(tmp_path)) == 7
+    run(tmp_path, recorder, FAILS="nothing", TOY="")
+    full = calls(tmp_path)
+    assert len(full) == 8
+    assert not any("--smoke" in call for call in full)
+    run(tmp_path, recorder, FAILS="nothing", TOY="")
+    assert calls(tmp_path) == ["-m benchmarks.summary"]
+    (tmp_path / "bin").mkdir()
+    card = tmp_path / "bin" / "nvidia-smi"
+    card.write_text("#!/bin/sh\necho NVIDIA H200\n")
+    card.chmod(0o755)
+    path = f"{card.parent}:{os.environ['PATH']}"
+    run(tmp_path, recorder, FAILS="nothing", TOY="", PATH=path)
+    assert len(calls(tmp_path)) == 8
+
+
+def test_data_of_the_sweep_are_there_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    sweep.digits_data.cache_clear()
+    found = sweep.digits_data()
+    sweep.digits_data.cache_clear()
+    assert found.name == "generated/8"
+    assert found.image_shape == (8, 8, 1)
+
+
 def test_what_there_is_no_time_for_waits(tmp_path, recorder):
     result = run(tmp_path, recorder, FAILS="nothing", BUDGET="10")
     assert result.returncode == 0
@@ -79,6 +107,12 @@ class Measured(list):
     def note(self, returned, *asked):
         self.append(asked)
         return returned
+
+
+def said(setup):
+    """Optimiser, number of convolutions and width of an airbench."""
+    numbers = dict(setup.filled()["network"][0].numbers)
+    return setup.filled()["optimizer"][0].name, numbers["convs"], numbers["width"]
 
 
 @pytest.fixture
@@ -104,14 +138,14 @@ def measured(monkeypatch):
             SimpleNamespace(name=data), "data", data
         ),
         (airbench, "say"): lambda recipe, row: None,
-        (airbench, "measure_runs"): lambda recipe, config, data, mode, runs: asked.note(
-            {}, recipe, config.width, mode, runs
+        (airbench, "measure_runs"): lambda setup, data, mode, runs: asked.note(
+            {}, *said(setup), mode, runs
         ),
-        (airbench, "measure_steps"): lambda recipe, config, data, rounds: asked.note(
-            {}, "steps", recipe, config.width
+        (airbench, "measure_steps"): lambda setup, data, rounds: asked.note(
+            {}, "steps", *said(setup)
         ),
-        (airbench, "measure_peer_runs"): lambda config, data, runs: asked.note(
-            {}, "peer", config.width, runs
+        (airbench, "measure_peer_runs"): lambda setup, data, runs: asked.note(
+            {}, "peer", *said(setup), runs
         ),
         (optimizer_step, "Candidate"): Candidate,
         (optimizer_step, "arrays_of"): lambda name: np.zeros(2),
@@ -149,22 +183,22 @@ def test_the_options_of_the_full_set_are_what_is_measured(
         asked_by(command, measured, monkeypatch) for command in commands
     )
     data = ("data", "generated")
-    with_muon, plain = RECIPES["cifar10_airbench94_muon"], RECIPES["cifar10_airbench94"]
-    long = RECIPES["cifar10_airbench96"]
+    with_muon, plain = ("airbench_muon", 2), ("airbench_sgd", 2)
+    long = ("airbench_sgd", 3)
     assert muon == [
         data,
-        (with_muon, 64, "loop", 30),
-        (with_muon, 64, "scan", 30),
+        (*with_muon, 64, "loop", 30),
+        (*with_muon, 64, "scan", 30),
         ("write", "airbench94_muon"),
     ]
     assert sgd == [
         data,
-        ("steps", plain, 64),
-        (plain, 64, "loop", 20),
+        ("steps", *plain, 64),
+        (*plain, 64, "loop", 20),
         ("write", "airbench94"),
     ]
-    assert torch == [data, ("peer", 64, 5), ("write", "airbench94_runs")]
-    assert airbench96 == [data, (long, 128, "loop", 3), ("write", "airbench96")]
+    assert torch == [data, ("peer", *plain, 64, 5), ("write", "airbench94_runs")]
+    assert airbench96 == [data, (*long, 128, "loop", 3), ("write", "airbench96")]
     assert {arrays for arrays, *_ in optimizer[:-1]} == {"resnet50", "161 tiny"}
     assert optimizer[-1] == ("write", "optimizer_step")
     sizes = [asked[0] for asked in of_resnet50 if asked[0] != "write"]

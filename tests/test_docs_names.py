@@ -5,8 +5,8 @@ Which name has to stand where:
 - every name of a room's `__all__`: an entry in docs/api;
 - a transformation or a schedule: a docstring with equation, example, source and when it
   helps, which its entry shows;
-- a trick of losses, augmentation, layers and initialisers, and what of training says when
-  it helps and has a source: a card in docs/cards with all its fields;
+- a function of losses, augmentation, layers and initialisers: the same and its cost;
+- a trick: a card, made when the site is built from the docstring behind it;
 - a recipe: a heading of docs/recipes.md;
 - a command and its own options: docs/api/commands.md. What a recipe or a study adds is
   told by `--help`.
@@ -14,6 +14,7 @@ Which name has to stand where:
 
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -32,8 +33,12 @@ from optix_tricks import (
     training,
     transforms,
 )
+from optix_tricks.cli._settings import OF_DATA
 from optix_tricks.recipes import RECIPES
 from optix_tricks.studies._weight_norm import Config
+from optix_tricks.tricks import TRICKS
+from optix_tricks.tricks._registry import FAMILIES
+from optix_tricks.tricks._setup import OF_RUN
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,9 +52,9 @@ PACKAGES = [
 ROOMS = [optix_tricks, *(room for room in PACKAGES if hasattr(room, "__all__"))]
 
 
-def test_a_package_without_public_names_is_one_of_three():
+def test_a_package_without_public_names_is_one_of_two():
     without = {room.__name__ for room in PACKAGES} - {room.__name__ for room in ROOMS}
-    assert without == {f"optix_tricks.{name}" for name in ("cli", "compat", "recipes")}
+    assert without == {f"optix_tricks.{name}" for name in ("cli", "compat")}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
@@ -79,8 +84,13 @@ def test_every_recipe_has_a_heading():
 
 
 COMMANDS = {  # as typed, and whose fields --help shows beside the command's own options
-    "train digits": RECIPES["digits"].Config,
-    "lr-find digits": RECIPES["digits"].Config,
+    "show digits": None,
+    "compile digits": None,
+    "train digits": None,
+    "lr-find digits": None,
+    "evaluate": None,
+    "predict": None,
+    "export": None,
     "diagnose run": None,
     "diagnose curvature": None,
     "diagnose weight-norm": Config,
@@ -92,7 +102,8 @@ def options_of(command, capsys):
     """The flags that `--help` shows."""
     with pytest.raises(SystemExit):
         cli.main([*command.split(), "--help"])
-    shown = re.findall(r"^[ │]+(--[a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)
+    flag = r"^[ │]+(--[a-z][a-z-]*)(?![.\w-])"  # a trick's number has a dot
+    shown = re.findall(flag, capsys.readouterr().out, re.MULTILINE)
     assert "--debug" in shown
     return set(shown)
 
@@ -106,7 +117,9 @@ def test_every_command_has_its_usage_and_its_options(capsys):
     for command, settings in COMMANDS.items():
         name = next(name for name in sections if command.startswith(name))
         fields = [] if settings is None else dataclasses.fields(settings)
-        shown = {f"--{field.name.replace('_', '-')}" for field in fields}
+        of_run = (*OF_RUN, *OF_DATA) if "digits" in command else ()
+        names = [*(field.name for field in fields), *of_run]
+        shown = {f"--{name.replace('_', '-')}" for name in names}
         for option in options_of(command, capsys) - shown:
             assert f"`{option}" in sections[name], (command, option)
 
@@ -131,7 +144,7 @@ def test_a_docstring_has_equation_example_source_and_when_it_helps(factory):
     assert re.search(r"^(References:\n|Source: )", rest, re.MULTILINE)
 
 
-# Tools to read a model, and named tuples of results, are no tricks and need no card.
+# Tools to read a model, and named tuples of results, need no equation and no source.
 TOOLS = {"layer_outputs", "named_layers"}
 SHELF_NAMES = [
     (room, name)
@@ -139,55 +152,59 @@ SHELF_NAMES = [
     for name in room.__all__
     if name not in TOOLS and not hasattr(getattr(room, name), "_fields")
 ]
-FIELDS = [
-    "Equation",
-    "Source",
-    "Defaults",
-    "Cost",
-    "Helps",
-    "Does nothing or hurts",
-    "Interactions",
-    "Measured effect",
-]
-
-
-def cards():
-    """The text under each heading of the pages of cards, by the names in it."""
-    found = {}
-    for page in (ROOT / "docs" / "cards").glob("*.md"):
-        for heading, text in re.findall(
-            r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
-        ):
-            for name in re.findall(r"`(\w+)`", heading):
-                assert name not in found, f"{name} has two cards"
-                found[name] = text
-    return found
-
-
-def around_training():
-    """Functions of `training` that say when they help and whose they are."""
-    found = {name: getattr(training, name) for name in training.__all__}
-    docs = {n: inspect.getdoc(x) for n, x in found.items() if inspect.isfunction(x)}
-    return {n for n, doc in docs.items() if "Source: " in doc and "Helps" in doc}
-
-
-def test_every_trick_has_a_card_with_all_its_fields():
-    there = cards()
-    assert around_training() >= {"early_stopping", "policy", "hint_loss"}
-    wrappers = {"dynamic_loss_scale", "master_weights"}  # what a precision needs
-    assert {name for _, name in SHELF_NAMES} | around_training() <= there.keys()
-    assert wrappers <= there.keys()
-    for name, text in there.items():
-        fields = re.findall(r"^- \*\*(.*?)\*\*:", text, re.MULTILINE)
-        assert fields == FIELDS, name
 
 
 @pytest.mark.parametrize(("room", "name"), SHELF_NAMES, ids=lambda x: str(x))
-def test_a_trick_of_ours_says_when_it_helps_its_cost_and_its_source(room, name):
+def test_what_is_on_a_shelf_says_when_it_helps_its_cost_and_its_source(room, name):
     public = getattr(room, name)
     if not public.__module__.startswith("optix_tricks"):
-        return  # flax's or JAX's own
+        return  # JAX's own: zeros, ones and constant
     doc = inspect.getdoc(public)
-    assert re.search(r"\b(Helps|Hurts|Does little|Useless)\b", doc)
-    for part in ("Cost: ", "Args:\n", ">>> ", "Source: "):
+    assert re.search(r"\b(Helps|Hurts|Does little)\b", doc)
+    for part in ("Cost:", "Args:\n", ">>> ", "Source: "):
         assert part in doc, part
+    assert "\n\n    " in doc.partition("\n\nArgs:\n")[0]  # the equation
+
+
+def test_around_a_training_what_helps_says_whose_it_is():
+    docs = {name: inspect.getdoc(getattr(training, name)) for name in training.__all__}
+    for name in ("early_stopping", "policy", "hint_loss", "refresh_batch_statistics"):
+        for part in ("Helps", "Cost:", "Beside others: ", "Source: "):
+            assert part in docs[name], (name, part)
+
+
+@pytest.fixture(scope="module")
+def cards():
+    """The text of each card, by the name of its trick."""
+    spec = importlib.util.spec_from_file_location("cards", ROOT / "docs" / "cards.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    links = made.Links()
+    pages = {family: made.page_of(family, links) for family in FAMILIES}
+    pattern = r"^## `(\w+)`\n\n(.*?)(?=^## |\Z)"
+    found = [
+        card
+        for page in pages.values()
+        for card in re.findall(pattern, page, re.MULTILINE | re.DOTALL)
+    ]
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_trick_has_a_card_with_all_its_fields(name, cards):
+    card = cards[name]
+    line, *_ = card.splitlines()
+    assert len(line) > 10
+    assert "```text\n" in card or ".. math::" in card or ":math:" in line
+    rows = re.findall(r"^- \*\*(.*?)\*\* \S", card, re.MULTILINE)
+    assert {"Take", "Fills", "Cost", "Source"} <= {*rows}
+    assert {"Helps", "Hurts", "Does little"} & {*rows}
+    numbers = re.findall(r"^    - `(\w+)=.*`: \S", card, re.MULTILINE)
+    assert numbers == [number for number, _ in TRICKS[name].numbers]
+
+
+def test_every_family_of_tricks_is_in_the_menu():
+    menu = (ROOT / "docs" / "mkdocs.yml").read_text()
+    in_it = re.findall(r": cards/(\w+)\.md$", menu, re.MULTILINE)
+    assert in_it == list(FAMILIES)

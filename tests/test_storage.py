@@ -8,7 +8,8 @@ import pytest
 import optix_tricks as ot
 from optix_tricks._storage import BLOCK, Blocks, _weyl, as_stored, load, store
 
-SHAPE = (40, 128)  # 5,120 elements: twenty blocks
+SHAPE = (40, 128)  # each row is a block
+FLAT = (5120,)  # twenty blocks
 
 
 def count(t):
@@ -25,10 +26,11 @@ def levels():
     return np.sign(codes) * (np.abs(codes) / 127.0) ** 4
 
 
-def test_a_value_goes_to_one_of_its_two_neighbours():
-    x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+@pytest.mark.parametrize(("shape", "size"), [(SHAPE, 128), (FLAT, BLOCK)])
+def test_a_value_goes_to_one_of_its_two_neighbours(shape, size):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     got = np.asarray(load(kept(x), jnp.float32), np.float64)
-    for block, values in zip(got.reshape(-1, BLOCK), x.reshape(-1, BLOCK), strict=True):
+    for block, values in zip(got.reshape(-1, size), x.reshape(-1, size), strict=True):
         largest = np.abs(values).max()
         grid = levels() * largest
         above = np.searchsorted(grid, values * (1 - 1e-6 * np.sign(values)))
@@ -60,9 +62,10 @@ def test_the_largest_of_a_block_is_exact_zero_is_zero_and_the_rest_is_not_zero()
 def test_blocks_of_zeros_are_finite_and_nan_is_seen():
     x = np.zeros(SHAPE, np.float32)
     x[1, 3] = np.nan
-    got = np.asarray(load(kept(x), jnp.float32)).reshape(-1, BLOCK)
-    assert np.isnan(got[0]).any()
-    assert (got[1:] == 0).all()
+    x[2, 5] = -np.inf
+    got = np.asarray(load(kept(x), jnp.float32))
+    assert np.isnan(got[1:3]).all()
+    assert (got[[0, *range(3, 40)]] == 0).all()
 
 
 @pytest.mark.parametrize("size", [4096, 4097, 5000])
@@ -73,6 +76,36 @@ def test_any_size_can_be_kept(size):
     assert slot.codes.shape == (size,)
     assert slot.scales.shape == (-(-size // BLOCK),)
     assert np.abs(np.asarray(load(slot, jnp.float32)) - x).max() < 0.04 * np.abs(x).max()
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales"),
+    [
+        ((3, 3, 64, 64), (3, 3, 64)),
+        ((40, 128), (40,)),
+        ((2, 4096), (2,)),
+        ((2, 4097), (33,)),  # an axis too long for one scale
+        ((512, 10), (20,)),  # and one too short
+        ((20, 250), (20,)),  # which flat blocks would have too: it is flat
+    ],
+)
+def test_a_last_axis_is_a_block(shape, scales):
+    x = np.random.default_rng(4).normal(size=shape).astype(np.float32)
+    slot = kept(x)
+    assert (slot.codes.shape, slot.scales.shape) == (shape, scales)
+    of_rows = scales == shape[:-1] and shape != (20, 250)
+    flat = np.pad(np.abs(x).ravel(), (0, -x.size % BLOCK)).reshape(-1, BLOCK)
+    largest = np.abs(x).max(-1) if of_rows else flat.max(1)
+    np.testing.assert_array_equal(slot.scales, largest)
+
+
+def test_a_state_whose_blocks_do_not_follow_the_last_axis_is_refused():
+    params = jnp.zeros(SHAPE)
+    tx = ot.scale_by_adam(state_dtype="int8")
+    state = tx.init(params)
+    old = state._replace(mu=state.mu._replace(scales=jnp.zeros(20)))
+    with pytest.raises(ValueError, match=r"\[40\], got \[20\]: the state is of an older"):
+        tx.update(params, old)
 
 
 def test_small_leaves_stay_float32():

@@ -26,6 +26,7 @@ batch is sharded over devices. Inside `jax.pmap` or `jax.shard_map` each device 
 batch of its own, and needs a key of its own.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.augment._alternating_flip import alternating_flip
 from optix_tricks.augment._color_jitter import color_jitter
 from optix_tricks.augment._colour import (
@@ -74,3 +75,5 @@ __all__ = [
     "selective_predict",
     "trivial_augment",
 ]
+
+check_arguments(__name__)

@@ -26,9 +26,14 @@ def alternating_flip(
     epoch. So two epochs in a row show each image in both orientations, where a coin
     tossed anew shows half of the images twice in the same one.
 
-    Helps wherever random flips do, most in runs of few epochs. Hurts, as they do, digits
-    and text. Does little where other augmentation makes any two views differ anyway, as
-    `random_resized_crop` at its defaults. Cost: one pass over the images.
+    Helps wherever random flips do, most in runs of few epochs: as the last of its
+    author's tricks it takes the epochs to 94 % on CIFAR-10 from 10.8 to 9.9 (his
+    ablation). Hurts, as they do, digits and text. Does little where other augmentation
+    makes any two views differ anyway, as `random_resized_crop` at its defaults. Cost: one
+    pass over the images; the batch has to carry their indices.
+
+    Beside others: instead of `random_flip`, not beside it. Beside `random_crop` with its
+    small shifts it still acts.
 
     Args:
         key: a PRNG key, the same for the whole run: not a new one each step.
@@ -53,7 +58,8 @@ def alternating_flip(
         [2 5 8 9]
         [ 0  3  6 11]
 
-    Source: "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", Jordan, 2024.
+    Source: "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", Jordan, 2024, where the
+    first epoch's coins are stored; a hash has nothing to store or restore.
     """
     check_images(images)
     _check_whole_numbers(indices, epoch, batch=images.shape[0])

@@ -25,13 +25,17 @@ def color_jitter(
 
     x are the three arguments, and the steps are `adjust_brightness`, `adjust_contrast`
     and `adjust_saturation`, always in this order; torchvision's draws an order for each
-    call. All three at zero are the identity. Each step clips: floating images are in
-    [0, 1] and not normalised yet. Computed in float32; uint8 images are rounded down
-    after each step, as in Pillow.
+    call, and has a hue, which this has not. All three at zero are the identity. Each step
+    clips: floating images are in [0, 1] and not normalised yet. Computed in float32;
+    uint8 images are rounded down after each step, as in Pillow.
 
     Helps where light and cameras vary between pictures. Does little on small sets of
     similar pictures, such as CIFAR-10, where flips and crops do most; hurts where colour
-    is the label. Cost: four passes over the images.
+    is the label, and images that are normalised already, which it clips. Cost: four
+    passes over the images.
+
+    Beside others: before normalisation. One of it and `rand_augment`, which does the same
+    to some of the images, is enough.
 
     Args:
         key: a PRNG key, used for nothing else.

@@ -26,6 +26,9 @@ def adjust_brightness(images: Images, factor: ArrayLike) -> Images:
     Helps where the light varies between pictures. Hurts where brightness is the label,
     and images that are already normalised: the clip cuts them. Cost: one pass.
 
+    Beside others: `color_jitter` draws the factors, for training; given ones test how
+    robust a net is.
+
     Args:
         images: [batch, height, width, channel], uint8, or floating in [0, 1].
         factor: zero or positive, one for all images or one for each, [batch].
@@ -60,6 +63,9 @@ def adjust_contrast(images: Images, factor: ArrayLike) -> Images:
 
     Helps where light and exposure vary between pictures. Hurts images that are already
     normalised: the clip cuts them. Cost: two passes, the mean first.
+
+    Beside others: `color_jitter` draws the factors, for training; given ones test how
+    robust a net is.
 
     Args:
         images: [batch, height, width, channel], uint8, or floating in [0, 1]; of three
@@ -98,6 +104,9 @@ def adjust_saturation(images: Images, factor: ArrayLike) -> Images:
     Helps where colour says little about the class. Hurts where it tells the classes
     apart, as in flowers and birds, and images that are already normalised: the clip cuts
     them. Cost: one pass.
+
+    Beside others: `color_jitter` draws the factors, for training; given ones test how
+    robust a net is.
 
     Args:
         images: [batch, height, width, channel], uint8, or floating in [0, 1]; of three

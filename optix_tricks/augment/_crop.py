@@ -15,12 +15,17 @@ def random_crop(
 
         out[i, j] = padded[i + u, j + v],    u, v uniform on {0, ..., 2 · padding}
 
-    With `padding=0` it is the identity. The reflected border is never built: its pixels
-    are gathered from the image itself, which is faster than padding and slicing; for
-    zeros it is not.
+    Also called translation and, with reflection, reflect-crop. With `padding=0` it is the
+    identity. The reflected border is never built: its pixels are gathered from the image
+    itself, which is faster than padding and slicing; for zeros it is not.
 
-    Helps where objects are not centred exactly, as in photographs. Cost: one pass
-    over the images.
+    Helps where objects are not centred exactly, as in photographs; part of every CIFAR
+    recipe. Does little beside `random_resized_crop`. Hurts where the position is the
+    label, and digits and letters that are reflected, which gain false strokes: take
+    zeros. Cost: one pass over the images.
+
+    Beside others: before `cutout` and `random_erasing`, so that what they erase is not
+    mirrored in again. `multi_crop_predict` averages over such shifts at test time.
 
     Args:
         key: a PRNG key, used for nothing else.

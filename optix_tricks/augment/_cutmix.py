@@ -2,16 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
+from optix_tricks._paths import Number
 from optix_tricks.augment._boxes import inside
 from optix_tricks.augment._images import Images, check_images
 from optix_tricks.augment._mixed import Labels, Mixed, check_labels, draw_lam, permuted
 
 
 def cutmix(
-    key: PRNGKeyArray, images: Images, labels: Labels, *, alpha: ArrayLike = 1.0
+    key: PRNGKeyArray, images: Images, labels: Labels, *, alpha: Number = 1.0
 ) -> Mixed:
     """Paste a rectangle of another image of the batch, and mix the labels by its area.
 
@@ -25,9 +25,14 @@ def cutmix(
     each image, where the authors' code draws one box for the batch. With `alpha=0` it
     is the identity: lam = 1.
 
-    Helps long runs that overfit, more than `cutout`, as no pixel is wasted; hurts short
-    runs, and where the class sits in a small part of the image that the box may hide or
-    miss. Cost: one pass over the images, and a second loss.
+    Helps long runs that overfit, and localisation, more than `cutout`, as no pixel is
+    wasted: the error of a ResNet-50 on ImageNet in 300 epochs falls from 23.68 to 21.40
+    %, with `mixup` to 22.58 and with `cutout` to 22.93 (Yun et al.); hurts short runs,
+    and where the class sits in a small part of the image that the box may hide or miss.
+    Cost: one pass over the images, and a second loss.
+
+    Beside others: instead of `cutout` and `random_erasing`; with `mixup`, draw one of the
+    two for each batch. Use less of `label_smoothing`.
 
     Args:
         key: a PRNG key, used for nothing else.

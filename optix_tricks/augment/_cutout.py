@@ -28,9 +28,13 @@ def cutout(
     With `whole=True` it is uniform over the places where none is.
     With `size=0` it is the identity.
 
-    Helps long runs on small images, where the net overfits; costs accuracy in short
-    ones. Erase after normalisation, or fill with the mean, so that the square is grey.
-    Cost: one pass over the images.
+    Helps long runs on small images, where the net overfits: the error of a ResNet-18 on
+    CIFAR-10 falls from 4.72 to 3.99 % (DeVries and Taylor, with a side of 16; theirs on
+    CIFAR-100 is 8). Hurts short runs, which underfit. Cost: one pass over the images.
+
+    Beside others: after the crops, and after normalisation, or with the mean for `fill`,
+    so that the square is grey. `cutmix` fills the square with another image; one of
+    `cutout`, `random_erasing` and `cutmix` is enough.
 
     Args:
         key: a PRNG key, used for nothing else.

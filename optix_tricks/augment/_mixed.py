@@ -21,13 +21,16 @@ class Mixed(NamedTuple):
 
         loss = lam · loss(y_a) + (1 - lam) · loss(y_b)
 
-    It unpacks as `x, y_a, y_b, lam`. For a loss that is linear in the label, such as
-    the cross-entropy, with or without label smoothing, `loss` and the loss of `dense`
-    are equal.
+    It unpacks as `x, y_a, y_b, lam`. For a loss that is linear in the label, such as the
+    cross-entropy, with or without label smoothing, `loss` and the loss of `dense` are
+    equal; with others, such as a squared error, they differ.
 
     Helps wherever two labels meet in one image; does little where `lam` is 1.
     Cost: `loss` calls the loss twice, on the same logits; `dense` is
     [batch, classes] numbers.
+
+    Beside others: `dense` goes to losses that take distributions, `loss` to those that
+    take one label only.
 
     Attributes:
         images: [batch, height, width, channel].

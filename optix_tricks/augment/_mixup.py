@@ -1,9 +1,9 @@
 """Blend each image with another of the batch."""
 
 import jax
-from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
+from optix_tricks._paths import Number
 from optix_tricks.augment._images import (
     Images,
     check_images,
@@ -15,7 +15,7 @@ from optix_tricks.augment._mixed import Labels, Mixed, check_labels, draw_lam, p
 
 
 def mixup(
-    key: PRNGKeyArray, images: Images, labels: Labels, *, alpha: ArrayLike = 0.2
+    key: PRNGKeyArray, images: Images, labels: Labels, *, alpha: Number = 0.2
 ) -> Mixed:
     """Blend each image with another of the batch, and its label with that one's.
 
@@ -26,10 +26,14 @@ def mixup(
     drawn for each image, where the authors' code draws one for the batch: the same
     expectation with less noise between steps. With `alpha=0` it is the identity: λ = 1.
 
-    Helps long runs of large nets, which overfit, against noisy labels and for
-    calibration; hurts short runs and small nets, which underfit already, and the
-    training accuracy says nothing any more. Use less of label smoothing beside it.
-    Cost: one pass over the images, and a second loss.
+    Helps long runs of large nets, which overfit: the error of a PreAct ResNet-18 on
+    CIFAR-10 falls from 5.6 to 4.2 %, that of a ResNet-50 on ImageNet in 90 epochs from
+    23.5 to 23.3 % (Zhang et al.); helps against noisy labels and for calibration; hurts
+    short runs and small nets, which underfit already, and the training accuracy says
+    nothing any more. Cost: one pass over the images, and a second loss.
+
+    Beside others: it softens labels, as `label_smoothing` does: use less of that. With
+    `cutmix`, draw one of the two for each batch. After all other augmentation.
 
     Args:
         key: a PRNG key, used for nothing else.

@@ -38,10 +38,13 @@ def random_erasing(
     first that fits is taken; where none does the image is left alone. With
     `probability=0` it is the identity.
 
-    Helps where objects are partly hidden, and long runs that overfit; hurts short runs,
-    and fine-tuning on few images. Erase after normalisation, so that noise and zero are
-    in the range of the images. Cost: one pass over the images; with noise a random
-    number for each of their values, which is most of the time.
+    Helps where objects are partly hidden, person re-identification, and long runs that
+    overfit; hurts short runs, and fine-tuning on few images. Cost: one pass over the
+    images; with noise a random number for each of their values, which is most of the
+    time.
+
+    Beside others: instead of `cutout`, after the crops and before `mixup`. After
+    normalisation, so that noise and zero are in the range of the images.
 
     Args:
         key: a PRNG key, used for nothing else.
@@ -70,7 +73,9 @@ def random_erasing(
          [0 0 1 1 1]
          [0 0 1 1 1]]
 
-    Source: "Random Erasing Data Augmentation", Zhong et al., 2020, algorithm 1.
+    Source: "Random Erasing Data Augmentation", Zhong et al., 2020, algorithm 1, with its
+    ranges and uniform ratios; torchvision draws the ratio's logarithm, and erases with
+    zeros and up to a third.
     """
     check_images(images)
     check_fraction("probability", probability)

@@ -41,8 +41,13 @@ def random_resized_crop(
 
     Helps where objects come in all sizes, as on ImageNet, and long runs; hurts short
     ones, and digits or small images at the default `scale`, which may leave out the
-    object. It makes objects larger than they are without it: evaluate at a higher
-    resolution. Cost: two matrix products for each image.
+    object: 25 % of the area and more is usual then, up to 35. It makes objects larger
+    than they are without it: evaluate at a higher resolution. Cost: two matrix products
+    for each image, h' H W C + h' w' W C multiplications for h' x w' pixels out; the ten
+    crops are drawn at once, without a loop.
+
+    Beside others: takes the place of `random_crop`. Its `size` may follow
+    `progressive_sizes`.
 
     Args:
         key: a PRNG key, used for nothing else.

@@ -28,6 +28,9 @@ def flip_predict(predict: Predict, images: Images) -> Array:
     no training cost. Does little for one that is symmetric already; hurts where left and
     right are different classes, as in digits and text. Cost: two predictions.
 
+    Beside others: say of an accuracy whether it has it: figures with and without are not
+    comparable.
+
     Args:
         predict: f, from images to logits, [batch, ...].
         images: [batch, height, width, channel], uint8 or floating, as f takes them.
@@ -61,9 +64,12 @@ def multi_crop_predict(predict: Predict, images: Images, *, shift: int = 1) -> A
     The moved views are crops of the image padded by reflection. With `shift=0` it is
     `flip_predict`.
 
-    Helps nets trained with `random_flip` and `random_crop`. Does little for a net that
-    pools over all places; hurts where left and right are different classes. Cost: six
+    Helps nets trained with `random_flip` and `random_crop`: added to its author's recipe
+    it takes 94 % on CIFAR-10 from 12 epochs to 10.8. Does little for a net that pools
+    over all places; hurts where left and right are different classes. Cost: six
     predictions, one after the other; inside of `jax.jit` the compiler sees f six times.
+
+    Beside others: `selective_predict` spends it on the uncertain images alone.
 
     Args:
         predict: f, from images to logits, [batch, ...].
@@ -84,7 +90,8 @@ def multi_crop_predict(predict: Predict, images: Images, *, shift: int = 1) -> A
         >>> print(multi_crop_predict(left_column, images))
         [[2.5 2.5 2.5]]
 
-    Source: "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", Jordan, 2024, section 3.5.
+    Source: "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", Jordan, 2024, section 3.5,
+    with its shift and its weights.
     """
     check_images(images)
     check_count("shift", shift)
@@ -128,6 +135,9 @@ def selective_predict(
     prediction of the batch, and those of `augmented` for its fraction: 2.5 rather than 6
     by default.
 
+    Beside others: its views may be those of `flip_predict` too, or of any function of
+    `predict` and images.
+
     Args:
         predict: f, from images to logits, [batch, classes], of any number of images.
         images: [batch, height, width, channel], uint8 or floating, as f takes them.
@@ -152,7 +162,8 @@ def selective_predict(
         [[8. 0. ]
          [0.5 0.5]]
 
-    Source: "cifar10-speedrun", Hiverge, 2025.
+    Source: "cifar10-speedrun", Hiverge, 2025, which has had a quarter and a fifth, and
+    weighs its six views equally.
     """
     check_images(images)
     check_fraction("fraction", fraction)

@@ -1,6 +1,8 @@
 """Compiled programs outlive the process, so that a second start takes seconds less."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -17,3 +19,14 @@ def keep_compiled_programs() -> None:
         path = Path(home, "optix_tricks", "jax")
         jax.config.update("jax_compilation_cache_dir", str(path))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@contextlib.contextmanager
+def compiling_anew() -> Iterator[None]:
+    """Read no compiled program from the disk, to time how long compiling takes."""
+    kept = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", kept)

@@ -140,7 +140,7 @@ def _weight_norm(arguments: list[str]) -> None:
         )
     try:
         check_config(config)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     dataset = load_dataset(config.dataset, data_dir=config.data_dir)
     console = Console()

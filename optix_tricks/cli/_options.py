@@ -1,15 +1,10 @@
-"""What the commands share: errors of usage, where a run goes, and flags of a recipe."""
+"""What the commands share: errors of usage, and where a run goes."""
 
 import dataclasses
 import datetime
-import textwrap
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import tyro
-
-from optix_tricks._checks import like
+from optix_tricks._checks import like as like
 
 
 class UsageError(Exception):
@@ -26,42 +21,9 @@ class RunOptions:
     """show the traceback of an error"""
 
 
-def recipe_of(command: str, arguments: list[str]) -> tuple[str, ModuleType, list[str]]:
-    """Return the recipe that is named first, and what comes after."""
-    from optix_tricks.recipes import RECIPES
-
-    if not arguments:
-        raise UsageError(f"{command} needs a recipe: one of {', '.join(RECIPES)}.")
-    name, *flags = arguments
-    if name not in RECIPES:
-        raise UsageError(
-            f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}."
-            + like(name, RECIPES)
-        )
-    return name, RECIPES[name], flags
-
-
-def new_path(name: str) -> Path:
-    """Return a directory for a run that starts now."""
+def new_path(name: str, *, study: str = "") -> Path:
+    """Return a directory for a run, or a study, of a recipe or a file."""
+    stem = Path(name).stem if name.endswith(".py") else name
+    stem = f"{study}-{stem}" if study else stem
     time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    return Path("runs") / f"{name}-{time}"
-
-
-def parse(
-    command: str,
-    name: str,
-    recipe: ModuleType,
-    fields: list[str],
-    kind: type[RunOptions] = RunOptions,
-) -> tuple[Any, Any]:
-    def together(config: Any, options: Any) -> tuple[Any, Any]:
-        return config, options
-
-    together.__annotations__ |= {"config": recipe.Config, "options": kind}
-    together.__doc__ = textwrap.dedent(recipe.__doc__ or "")
-    return tyro.cli(
-        together,
-        prog=f"optix-tricks {command} {name}",
-        args=fields,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    return Path("runs") / f"{stem}-{time}"

@@ -16,7 +16,7 @@ def tricks(arguments: list[str]) -> None:
     if names:
         try:
             print(card(find_trick(names[0])))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
         return
     table = Table("slot", "trick", "what it does", "numbers")

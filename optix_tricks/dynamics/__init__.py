@@ -18,6 +18,7 @@ why a run is stuck         diagnose, read_history
 =========================  ==================================================
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.batches import (
     BatchTrade,
     GradientStatistics,
@@ -147,3 +148,5 @@ __all__ = [
     "weight_norm_record",
     "weight_norms",
 ]
+
+check_arguments(__name__)

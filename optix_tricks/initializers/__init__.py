@@ -20,16 +20,14 @@ under the names by which the field calls them. Those that JAX has are JAX's own,
 float32 where 16 bits are asked for: drawn in bfloat16 they have a mean below zero.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.initializers._compare import (
     InitializerComparison,
     compare_initializers,
 )
 from optix_tricks.initializers._depth import DepthVariance, variance_by_depth
 from optix_tricks.initializers._dirac import dirac
-from optix_tricks.initializers._lsuv import LayerVariance, lsuv
-from optix_tricks.initializers._standard import (
-    constant,
-    delta_orthogonal,
+from optix_tricks.initializers._fans import (
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -38,17 +36,22 @@ from optix_tricks.initializers._standard import (
     kaiming_uniform,
     lecun_normal,
     lecun_uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+from optix_tricks.initializers._lsuv import LayerVariance, lsuv
+from optix_tricks.initializers._standard import (
+    constant,
+    delta_orthogonal,
     normal,
     ones,
     orthogonal,
     truncated_normal,
     uniform,
-    variance_scaling,
-    xavier_normal,
-    xavier_uniform,
     zeros,
 )
 from optix_tricks.initializers._uniform import random_uniform, uniform_unit_scaling
+from optix_tricks.initializers._variance_scaling import variance_scaling
 from optix_tricks.initializers._whitening import patch_whitening
 from optix_tricks.initializers._zero_gamma import zero_gamma
 
@@ -84,3 +87,5 @@ __all__ = [
     "zero_gamma",
     "zeros",
 ]
+
+check_arguments(__name__)

@@ -10,12 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count
 from optix_tricks.initializers._depth import variance
-from optix_tricks.initializers._standard import (
-    glorot_normal,
-    he_normal,
-    normal,
-    orthogonal,
-)
+from optix_tricks.initializers._fans import glorot_normal, he_normal
+from optix_tricks.initializers._standard import normal, orthogonal
 
 Nonlinearity = Callable[[Array], Array]
 
@@ -67,6 +63,8 @@ def compare_initializers(
     little to choose one for a net with norms or residual branches: measure the net
     itself by `variance_by_depth`. Cost: one compilation each nonlinearity, forward and
     backward passes of all nets; memory for initializers x depth x width² weights.
+
+    Beside others: `optix_tricks.reports.plot_initializers` draws what it returns.
 
     Args:
         key: of weights, inputs and gradients.

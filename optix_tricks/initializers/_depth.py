@@ -46,6 +46,8 @@ def variance_by_depth(
     Cost: one compilation, one forward and one backward pass; the outputs' gradients are
     kept in memory.
 
+    Beside others: run it before and after `lsuv`.
+
     Args:
         model: any module.
         x: a batch, its first argument.

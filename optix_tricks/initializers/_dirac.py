@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_count
@@ -11,7 +12,9 @@ from optix_tricks.initializers._standard import Initializer, drawn_in_float32, z
 
 
 @drawn_in_float32
-def dirac(*, groups: int = 1, rest: Any = zeros, dtype: Any = None) -> Initializer:
+def dirac(
+    *, groups: int = 1, rest: Any = zeros, dtype: DTypeLike | None = None
+) -> Initializer:
     """Build an initialiser of convolutions that hand their inputs on.
 
         w[c, d, d] = 1,    w[·, i, d] = 0 elsewhere,    d < min(in, out)
@@ -21,10 +24,16 @@ def dirac(*, groups: int = 1, rest: Any = zeros, dtype: Any = None) -> Initializ
     `dirac_` takes ⌊k / 2⌋, the same for odd sizes. Outputs d >= in carry no input: they
     are filled by `rest`, as airbench does; zeros are PyTorch's.
 
-    Helps plain convolutional nets in short runs: the signal and its gradient reach
-    every layer from the first step. Hurts where zero filters stand before a norm, which
-    divides by their variance of zero: give `rest`. Does little inside residual blocks,
-    which have their identity already. Cost: that of `rest`.
+    Helps plain convolutional nets in short runs: the signal and its gradient reach every
+    layer from the first step; airbench's ablation goes from 21 to 18 epochs to 94 % on
+    CIFAR-10 by it. Hurts where zero filters stand before a norm, which divides by their
+    variance of zero: give `rest`, such as airbench's `variance_scaling(1 / 3, "fan_in",
+    "uniform")`. Does little inside residual blocks, which have their identity already.
+    Cost: that of `rest`.
+
+    Beside others: `lsuv` overwrites it unless `key=None`; residual nets have `zero_gamma`
+    for the same end. `WSConv` takes the mean out of each filter, which is then no
+    identity.
 
     Args:
         groups: of the convolution, `feature_group_count`: the outputs are that many

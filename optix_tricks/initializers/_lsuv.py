@@ -61,9 +61,14 @@ def lsuv(
 
     Helps deep nets without norms, whatever their nonlinearity: no gain is to be derived
     for it. Does little where a norm follows each layer, which undoes the scale. Hurts
-    after `zero_gamma`, whose branches it does not see: apply it before. Cost: a
-    compilation for the kernels and one for the forward pass, about two such passes a
-    layer, the memory of one.
+    with a batch that is not like the data, and after `zero_gamma`, whose branches it does
+    not see. Cost: a compilation for the kernels and one for the forward pass, about two
+    such passes a layer, the memory of one.
+
+    Beside others: before `zero_gamma`; with `key=None` after `dirac` or
+    `patch_whitening`, which are then scaled only. Give a `WSConv` a gain, and wrap in a
+    `WeightNorm` or `SpectralNorm` afterwards: `LayerVariance.left_alone` names what was
+    left alone.
 
     Args:
         model: any module; it is not changed.
@@ -94,7 +99,8 @@ def lsuv(
         layers.0 1 1.000
         layers.2 1 1.000
 
-    Source: "All You Need Is a Good Init", Mishkin and Matas, 2016, algorithm 1.
+    Source: "All You Need Is a Good Init", Mishkin and Matas, 2016, algorithm 1; its
+    authors' code has a tolerance of 0.02 and 20 iterations.
     """
     check_positive("tolerance", tolerance)
     check_count("max_iterations", max_iterations, minimum=1)

@@ -1,4 +1,4 @@
-"""The initialisers of JAX, each drawn in float32 where 16 bits are asked for."""
+"""JAX's initialisers of a given scale, drawn in float32 where 16 bits are asked for."""
 
 import functools
 import inspect
@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers as jax_init
+from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._tree import wide_dtype
@@ -46,73 +47,182 @@ def drawn_in_float32(factory: Callable[P, Initializer]) -> Callable[P, Initializ
 
 
 zeros = jax_init.zeros
-"""Zeros, as biases have them; the key is not used."""
+"""Zeros, for biases; the key is not used. Units that start equal stay equal."""
 
 ones = jax_init.ones
 """Ones, as the scales of norms have them; the key is not used."""
 
 constant = jax_init.constant
-"""`constant(value)`: one value everywhere, or an array that broadcasts to the shape."""
+"""`constant(value)`: one value everywhere, or an array that broadcasts to the shape.
 
-normal = drawn_in_float32(jax_init.normal)
-"""`normal(stddev=0.01)`: a normal distribution of mean zero."""
-
-truncated_normal = drawn_in_float32(jax_init.truncated_normal)
-"""`truncated_normal(stddev=0.01, *, lower=-2.0, upper=2.0)`: cut at two `stddev`.
-
-`stddev` is that before cutting, as in TF1 and PyTorch: what comes out has 0.8796 of it.
+The array may be a kernel, such as that of `patch_whitening`.
 """
 
-uniform = drawn_in_float32(jax_init.uniform)
-"""`uniform(scale=0.01)`: uniform in [0, scale), not around zero; see `random_uniform`."""
 
-variance_scaling = drawn_in_float32(jax_init.variance_scaling)
-"""`variance_scaling(scale, mode, distribution)`: variance scale / n.
+@drawn_in_float32
+def normal(stddev: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
+    """Draw from a normal distribution of mean zero, whatever the layer.
 
-n is the fan of `mode`: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg". `distribution` is
-"truncated_normal", widened by 1 / 0.8796 so that the variance holds, "normal", which is
-not cut, or "uniform".
-"""
+        w ~ N(0, stddev²)
 
-glorot_uniform = drawn_in_float32(jax_init.glorot_uniform)
-"""Uniform of variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+    Helps embeddings, and nets whose source states a number. Hurts deep nets without
+    norms: at 0.01 the signal is lost within a few layers. Cost: one draw an element.
 
-glorot_normal = drawn_in_float32(jax_init.glorot_normal)
-"""Truncated normal of variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+    Beside others: `lsuv` with `key=None` gives it the right scale.
 
-lecun_uniform = drawn_in_float32(jax_init.lecun_uniform)
-"""Uniform of variance 1 / fan_in (LeCun et al., 1998)."""
+    Args:
+        stddev: the standard deviation; 0.01 is JAX's.
+        dtype: of the values, where the call does not say.
 
-lecun_normal = drawn_in_float32(jax_init.lecun_normal)
-"""Truncated normal of variance 1 / fan_in (LeCun et al., 1998)."""
+    Returns:
+        `init(key, shape, dtype, out_sharding)`.
 
-he_uniform = drawn_in_float32(jax_init.he_uniform)
-"""Uniform of variance 2 / fan_in (He et al., 2015)."""
+    Examples:
+        >>> w = normal(0.1)(jax.random.key(0), (100, 100))
+        >>> print(f"{w.std():.2f}")
+        0.10
 
-he_normal = drawn_in_float32(jax_init.he_normal)
-"""Truncated normal of variance 2 / fan_in (He et al., 2015); PyTorch's is not cut."""
+    Source: `jax.nn.initializers.normal`.
+    """
+    return jax_init.normal(stddev, dtype)
 
-orthogonal = drawn_in_float32(jax_init.orthogonal)
-"""`orthogonal(scale=1.0)`: orthonormal columns, or rows where there are fewer of them.
 
-A kernel is seen as the matrix [product of all axes but the last, last] (Saxe et al.,
-2014); times `scale`.
-"""
+@drawn_in_float32
+def truncated_normal(
+    stddev: Any = 1e-2,
+    dtype: DTypeLike | None = None,
+    lower: Any = -2.0,
+    upper: Any = 2.0,
+) -> Initializer:
+    """Draw from a normal distribution that is cut.
 
-delta_orthogonal = drawn_in_float32(jax_init.delta_orthogonal)
-"""An orthogonal matrix at the centre of the kernel, zeros elsewhere (Xiao et al., 2018).
+        w ~ N(0, stddev²) between stddev · lower and stddev · upper
 
-`delta_orthogonal(scale=1.0)`, for at least as many outputs as inputs.
-"""
+    `stddev` is that before cutting, as in TF1 and PyTorch: what comes out has 0.8796 of
+    it.
 
-xavier_uniform = glorot_uniform
-"""`glorot_uniform` by its other name."""
+    Helps where `normal` does, without its rare large weights. Hurts deep nets without
+    norms, as it does. Cost: one draw an element.
 
-xavier_normal = glorot_normal
-"""`glorot_normal` by its other name."""
+    Beside others: `lsuv` with `key=None` gives it the right scale.
 
-kaiming_uniform = he_uniform
-"""`he_uniform` by its other name."""
+    Args:
+        stddev: the standard deviation before cutting; 0.01 is JAX's.
+        dtype: of the values, where the call does not say.
+        lower: bound, in units of `stddev`.
+        upper: bound, likewise.
 
-kaiming_normal = he_normal
-"""`he_normal` by its other name."""
+    Returns:
+        `init(key, shape, dtype, out_sharding)`.
+
+    Examples:
+        >>> w = truncated_normal(0.1)(jax.random.key(0), (100, 100))
+        >>> print(f"{w.std():.2f} {w.max():.2f}")
+        0.09 0.20
+
+    Source: `jax.nn.initializers.truncated_normal`.
+    """
+    return jax_init.truncated_normal(stddev, dtype, lower, upper)
+
+
+@drawn_in_float32
+def uniform(scale: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
+    """Draw uniformly between zero and a bound.
+
+        w uniform in [0, scale)
+
+    Not around zero: for that take `random_uniform`.
+
+    Helps where a source has it. Hurts kernels, whose weights are all of one sign. Cost:
+    one draw an element.
+
+    Beside others: `lsuv` with `key=None` gives it the right scale.
+
+    Args:
+        scale: the bound; 0.01 is JAX's.
+        dtype: of the values, where the call does not say.
+
+    Returns:
+        `init(key, shape, dtype, out_sharding)`.
+
+    Examples:
+        >>> w = uniform(0.5)(jax.random.key(0), (100, 100))
+        >>> print(f"{w.min():.2f} {w.max():.2f}")
+        0.00 0.50
+
+    Source: `jax.nn.initializers.uniform`.
+    """
+    return jax_init.uniform(scale, dtype)
+
+
+@drawn_in_float32
+def orthogonal(
+    scale: Any = 1.0, column_axis: int = -1, dtype: DTypeLike | None = None
+) -> Initializer:
+    """Draw a random orthonormal matrix.
+
+        Wᵀ W = scale² I,    or W Wᵀ = scale² I where there are fewer inputs than outputs
+
+    The kernel is seen as the matrix [product of all axes but the last, last].
+
+    Helps deep plain and recurrent nets: all singular values are one, not only on average.
+    Does little where a norm follows each layer. Hurts where a kernel has more outputs
+    than inputs times pixels: orthonormal in its rows alone, it changes variances with the
+    nonlinearity. Cost: a QR decomposition of the kernel, and its compilation, for each
+    shape.
+
+    Beside others: it is the first step of `lsuv`.
+
+    Args:
+        scale: of all singular values; 1 for linear nets, √2 for ReLU.
+        column_axis: of the outputs.
+        dtype: of the values, where the call does not say.
+
+    Returns:
+        `init(key, shape, dtype, out_sharding)`.
+
+    Examples:
+        >>> w = orthogonal(2.0)(jax.random.key(0), (5, 3))
+        >>> print((w.T @ w).round(3) + 0.0)
+        [[4. 0. 0.]
+         [0. 4. 0.]
+         [0. 0. 4.]]
+
+    Source: "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear Neural
+    Networks", Saxe et al., 2014. JAX has none in 16 bits: drawn in float32 and rounded.
+    """
+    return jax_init.orthogonal(scale, column_axis, dtype)
+
+
+@drawn_in_float32
+def delta_orthogonal(
+    scale: Any = 1.0, column_axis: int = -1, dtype: DTypeLike | None = None
+) -> Initializer:
+    """Draw an orthonormal matrix for the centre of a kernel, with zeros around.
+
+        w[c] = W,    w[·] = 0 elsewhere,    Wᵀ W = scale² I,    c the centre
+
+    for at least as many outputs as inputs.
+
+    Helps very deep convolutional nets without norms or shortcuts. Does little where a
+    norm follows each layer. Cost: that of `orthogonal` for the matrix.
+
+    Beside others: `dirac` has the identity for W.
+
+    Args:
+        scale: of all singular values.
+        column_axis: of the outputs.
+        dtype: of the values, where the call does not say.
+
+    Returns:
+        `init(key, shape, dtype, out_sharding)`.
+
+    Examples:
+        >>> w = delta_orthogonal()(jax.random.key(0), (3, 3, 2, 2))
+        >>> print((w[1, 1].T @ w[1, 1]).round(3) + 0.0, jnp.abs(w[0]).max())
+        [[1. 0.]
+         [0. 1.]] 0.0
+
+    Source: "Dynamical Isometry and a Mean Field Theory of CNNs", Xiao et al., 2018.
+    """
+    return jax_init.delta_orthogonal(scale, column_axis, dtype)

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_number, check_positive
-from optix_tricks.initializers._standard import (
-    Initializer,
-    drawn_in_float32,
-    variance_scaling,
-)
+from optix_tricks.initializers._standard import Initializer, drawn_in_float32
+from optix_tricks.initializers._variance_scaling import variance_scaling
 
 
 @drawn_in_float32
 def random_uniform(
-    minval: float | int = 0.0, maxval: float | int = 1.0, *, dtype: Any = None
+    minval: float | int = 0.0,
+    maxval: float | int = 1.0,
+    *,
+    dtype: DTypeLike | None = None,
 ) -> Initializer:
     """Build an initialiser that is uniform between two bounds.
 
@@ -28,6 +29,8 @@ def random_uniform(
     Helps where a source states its bounds, as "uniform in [-0.05, 0.05]"; hurts deep
     nets, as bounds that know nothing of the fan let variances grow or vanish with
     depth: use `variance_scaling`. Cost: one draw an element.
+
+    Beside others: `lsuv` with `key=None` gives it the right scale.
 
     Args:
         minval: lower bound.
@@ -66,7 +69,9 @@ def random_uniform(
     return init
 
 
-def uniform_unit_scaling(factor: float | int = 1.0, *, dtype: Any = None) -> Initializer:
+def uniform_unit_scaling(
+    factor: float | int = 1.0, *, dtype: DTypeLike | None = None
+) -> Initializer:
     """Build a uniform initialiser that keeps the variance through a linear layer.
 
         w uniform in [-a, a),    a = factor √(3 / fan_in),    Var w = factor² / fan_in
@@ -77,6 +82,8 @@ def uniform_unit_scaling(factor: float | int = 1.0, *, dtype: Any = None) -> Ini
     Helps deep nets without norms, with a factor for their nonlinearity: about 1.15 for
     tanh and √2 for ReLU. Does little where each layer is followed by a norm, which
     undoes the scale. Cost: one draw an element.
+
+    Beside others: `lsuv` finds the factor that a nonlinearity needs.
 
     Args:
         factor: multiplies the bounds, and thus the standard deviation.

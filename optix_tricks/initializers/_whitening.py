@@ -24,12 +24,18 @@ def patch_whitening(
     the sources: give the normalised images that the network is given. Eigenvectors
     have no sign of their own; with the negatives beside them it does not matter.
 
-    Helps short runs on small images: pixels beside each other are nearly equal, and
-    their differences, the edges, reach the net on the scale of the rest at once. Hurts
-    where fine noise carries nothing, as it is amplified, up to 1 / √eps. Cost: once,
-    kernel_size² copies of the images in float32 and a small eigendecomposition; some
-    thousand images are enough. Keep the kernel frozen and train a bias, as the sources
-    do.
+    Helps short runs on small images: pixels beside each other are nearly equal, and their
+    differences, the edges, reach the net on the scale of the rest at once; airbench's
+    ablation goes from 45 to 21 epochs to 94 % on CIFAR-10 by it. Hurts where fine noise
+    carries nothing, as it is amplified, up to 1 / √eps, and images that are not
+    normalised, whose mean takes the first filter. Cost: once, kernel_size² copies of the
+    images in float32 and the eigenvectors of a matrix of kernel_size² channels rows; some
+    thousand images are enough.
+
+    Beside others: keep the kernel out of the optimiser, by a mask or `optax.partition`,
+    and train a bias, as the sources do. Augmentation that changes colours changes the
+    statistics. Not in a `WSConv`, `WeightNorm` or `SpectralNorm`, which rescale each
+    filter or all of them.
 
     Args:
         images: normalised, floating; computed in float32 or wider.
@@ -54,8 +60,9 @@ def patch_whitening(
         (2, 2, 3, 24)
         >>> kernel_init = constant(kernel)  # of the network's first convolution
 
-    Source: "How to Train Your ResNet 8: Bag of Tricks", Page, 2019; "94% on CIFAR-10 in
-    3.29 Seconds on a Single GPU", Jordan, 2024 (the negatives, and eps).
+    Source: "How to Train Your ResNet 8: Bag of Tricks", Page, 2019 (3 x 3, eps 0.01);
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", Jordan, 2024 (the negatives, 2 x 2,
+    and eps 5e-4).
     """
     check_count("kernel_size", kernel_size, minimum=1)
     check_positive("eps", eps)

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import Mask, PyTree, is_none, resolve_mask
 
 
-def zero_gamma(params: PyTree, mask: Mask) -> PyTree:
+def zero_gamma(params: Arrays, mask: Mask) -> PyTree:
     """Set the scales of chosen norms to zero, so that their branches begin at zero.
 
         y = x + γ norm(branch(x)),    γ = 0    at the start, and then y = x
@@ -14,10 +15,15 @@ def zero_gamma(params: PyTree, mask: Mask) -> PyTree:
     To be chosen is the last norm of each residual branch. Any tree of parameters will
     do, of any network; `ResNet` of `optix_tricks.training` has this switch inside.
 
-    Helps deep residual nets and large batches: the net starts as a shallow one and
-    grows as the scales do. Hurts where a ReLU stands between the norm and the sum, as
-    in `ResNet9`: at zero it has no gradient, and the branch stays dead. Does little in
-    nets of few blocks. Cost: none.
+    Helps deep residual nets, large batches and high rates at the start: the net starts as
+    a shallow one and grows as the scales do. Hurts where a ReLU stands between the norm
+    and the sum, as in `ResNet9`: at zero it has no gradient, and the branch stays dead.
+    Does little in nets of few blocks. Cost: none.
+
+    Beside others: after `lsuv`, which would see dead branches. Leave scales out of weight
+    decay by `no_bias_or_norm`; `lars` and `lamb` let a parameter of norm zero take its
+    plain step. The `scale` of a `WeightNorm` is no norm's: at zero the direction of its
+    kernel gets no gradient.
 
     Args:
         params: parameters.
@@ -40,7 +46,7 @@ def zero_gamma(params: PyTree, mask: Mask) -> PyTree:
     """
     flags = resolve_mask(mask, params)
     if not any(flags):
-        raise ValueError("mask must select at least one parameter, got none.")
+        raise ValueError("mask must select at least one parameter of params, got none.")
     leaves, structure = jax.tree.flatten(params, is_leaf=is_none)
     return jax.tree.unflatten(
         structure,

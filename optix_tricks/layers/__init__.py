@@ -23,6 +23,7 @@ Each is a drop-in for the layer of flax that it stands beside: same names of arg
 float32, and so are norms and statistics, whatever the activations' dtype.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.layers._batch_norm import BatchNorm
 from optix_tricks.layers._batch_renorm import (
     BatchRenorm,
@@ -73,3 +74,5 @@ __all__ = [
     "stochastic_depth_rates",
     "unopened_bounds",
 ]
+
+check_arguments(__name__)

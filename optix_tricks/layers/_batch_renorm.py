@@ -104,6 +104,10 @@ class BatchRenorm(BatchNorm):
     little with large, independent batches. Cost: that of `BatchNorm`, and a few numbers a
     feature.
 
+    Beside others: `accumulate` counts every small batch as a training call.
+    `refresh_batch_statistics` takes the layer as at its start, where it is batch
+    normalisation.
+
     Args:
         num_features: length of the last axis.
         r_max: at least 1; by default the paper's, from 1 at 5,000 steps to 3 at 40,000.
@@ -143,8 +147,8 @@ class BatchRenorm(BatchNorm):
         self.r_max = r_max
         self.d_max = d_max
 
-    def _normalize_by_batch(self, x: Array) -> Array:
-        mean, var = self._moments(x)
+    def _normalize_by_batch(self, x: Array, narrow: Array) -> Array:
+        mean, var = self._moments(x, narrow)
         count = self.count[...]
         r_max, d_max = (
             jnp.asarray(bound(count.astype(int)) if callable(bound) else bound, x.dtype)
@@ -164,7 +168,9 @@ class BatchRenorm(BatchNorm):
 def unopened_bounds(model: nnx.Module, num_steps: int) -> tuple[str, ...]:
     """Return the paths of the `BatchRenorm` that a run leaves plain batch norms.
 
-    Those whose bounds are schedules, and at the last step still r_max = 1 and d_max = 0.
+        r_max(num_steps - 1) = 1,    d_max(num_steps - 1) = 0
+
+    for bounds that are schedules.
 
     Helps to find, before a run, bounds that are meant for a longer one. Cost: none.
 

@@ -24,7 +24,12 @@ class DropConnect(nnx.Module):
 
     Helps large fully connected layers that overfit. Does little for convolutions, whose
     weights are few. Cost: a copy of the weights and a random number for each of them, for
-    each example; with `per_example=False` for each batch.
+    each example; with `per_example=False` for each batch. A convolution with masks per
+    example is as many convolutions as examples.
+
+    Beside others: `Dropout` of the layer's inputs is the case where all weights of an
+    input share a mask. It does not wrap `WeightNorm` or `SpectralNorm`, which have no
+    kernel of their own.
 
     Args:
         layer: any with a parameter `kernel`, such as `nnx.Linear` and `nnx.Conv`.

@@ -20,9 +20,14 @@ class DropPath(Dropout):
     1 - rate in evaluation instead.
 
     Helps deep residual nets that overfit in long runs, with rates that grow with depth:
-    see `stochastic_depth_rates`. Hurts shallow nets and short runs, and where a branch
-    has no shortcut beside it. Cost: a random number for each example; the branch is
-    computed for all of them.
+    see `stochastic_depth_rates`; 5.25 against 6.41 % of error on CIFAR-10 with 110 layers
+    (Huang et al.). Hurts shallow nets and short runs, and where a branch has no shortcut
+    beside it. Cost: a random number for each example; the branch is computed for all of
+    them.
+
+    Beside others: stands behind the last normalisation of a branch, so that its
+    statistics are those of all examples. With `Dropout`, `mixup` or `cutmix` lower the
+    rates.
 
     Args:
         rate: the probability of dropping, in [0, 1); at 0 the identity, with no random

@@ -19,6 +19,8 @@ class Dropout(nnx.Dropout):
     normalisation, whose statistics in evaluation are then not those of training, and in
     short runs. Cost: a random number for each value.
 
+    Beside others: of branches: `DropPath`; of weights: `DropConnect`.
+
     Args:
         rate: the probability of zero, in [0, 1); at 0 the identity, without a random
             number.
@@ -39,7 +41,7 @@ class Dropout(nnx.Dropout):
         [1. 1. 1.]
 
     Source: "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
-    Srivastava et al., 2014.
+    Srivastava et al., 2014, with 0.5 in hidden layers, and the scale in evaluation.
     """
 
     def __init__(

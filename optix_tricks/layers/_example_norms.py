@@ -24,8 +24,12 @@ class LayerNorm(nnx.LayerNorm):
     a factor of hundreds; here it is E[(x - μ)²]. And with a 16-bit `dtype` γ and β stay
     float32, where flax rounds them. Otherwise the same, ε = 1e-6 too (PyTorch: 1e-5).
 
-    Helps transformers and recurrent networks, and any batch size. Hurts convolutional
-    networks, whose channels it ties together. Cost: two passes over x.
+    Helps transformers and recurrent networks, and any batch size: training and evaluation
+    are the same. Hurts convolutional networks, whose channels it ties together: on images
+    they do better with `BatchNorm` or `GroupNorm`. Cost: two passes over x.
+
+    Beside others: leave γ and β out of weight decay with `no_bias_or_norm`. Independent
+    of devices and of the batch, so that `accumulate` is exact.
 
     Args:
         num_features: length of the last axis.
@@ -52,8 +56,11 @@ class RMSNorm(nnx.RMSNorm):
     `nnx.RMSNorm` with one other default: with a 16-bit `dtype` γ stays float32, where
     flax rounds it. ε = 1e-6 (PyTorch: the dtype's machine epsilon).
 
-    Helps transformers: as good as `LayerNorm` and cheaper. Hurts where the mean must not
-    pass. Cost: one pass for the mean square, one for y.
+    Helps transformers: as good as `LayerNorm` and cheaper. Hurts where the mean, a common
+    offset of the features, must not pass. Cost: one pass for the mean square, one for y.
+
+    Beside others: leave γ out of weight decay with `no_bias_or_norm`. Independent of
+    devices and of the batch, so that `accumulate` is exact.
 
     Args:
         num_features: length of the last axis.
@@ -81,8 +88,12 @@ class GroupNorm(nnx.GroupNorm):
     (PyTorch: 1e-5).
 
     Helps convolutional networks with a few examples on a device, where batch statistics
-    are noise. Hurts large batches, where `BatchNorm` is a little better. Cost: two passes
-    for the statistics, one for y.
+    are noise: a ResNet-50 on ImageNet has a 10.6 % lower error than with batch
+    normalisation at two examples a device (Wu and He). Hurts large batches, where
+    `BatchNorm` is a little better. Cost: two passes for the statistics, one for y.
+
+    Beside others: the usual partner of `WSConv`. Independent of devices and of the batch,
+    so that `accumulate` is exact.
 
     Args:
         num_features: length of the last axis.
@@ -99,7 +110,7 @@ class GroupNorm(nnx.GroupNorm):
         >>> print(norm(jnp.array([[1.0, 3.0, 50.0, 70.0]])).round(3))
         [[-1.  1. -1.  1.]]
 
-    Source: "Group Normalization", Wu and He, 2018.
+    Source: "Group Normalization", Wu and He, 2018, with 32 groups.
     """
 
     def __init__(
@@ -123,6 +134,8 @@ class InstanceNorm(nnx.InstanceNorm):
     Helps style transfer and image generation, where contrast should not matter. Hurts
     classification, which loses each feature's mean. Cost: two passes for the statistics,
     one for y.
+
+    Beside others: independent of devices and of the batch, so that `accumulate` is exact.
 
     Args:
         num_features: length of the last axis.

@@ -23,6 +23,9 @@ class FrozenScaleBatchNorm(BatchNorm):
     off or weighed against each other, as the last norm of a residual branch by a scale
     that starts at zero. Cost: that of `BatchNorm`, without γ and its gradient.
 
+    Beside others: no `zero_gamma` with it. Page gives the biases a larger rate of their
+    own: see `scale_by_group`.
+
     Args:
         num_features: length of the last axis.
         scale: s, a finite number.

@@ -1,9 +1,8 @@
 """LayerScale: a small trained factor for each feature of a residual branch."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
@@ -22,10 +21,15 @@ class LayerScale(nnx.Module):
     nothing; with the mask the decay acts on the branch's kernels alone.
 
     Helps deep residual nets, transformers of over a dozen blocks first of all, whose
-    branches at full size make the first steps unstable. Does little for shallow nets, and
-    for branches that end in a normalisation, whose own γ can start small or at zero. A
-    small γ makes the branch's gradients small too: Adam divides that out, SGD does not.
-    Cost: one product an element and a number a feature.
+    branches at full size make the first steps unstable, and which stop gaining from more
+    blocks without it. Does little for shallow nets, and for branches that end in a
+    normalisation, whose own γ can start small or at zero. A small γ makes the branch's
+    gradients small too: Adam divides that out, SGD does not. Cost: one product an element
+    and a number a feature.
+
+    Beside others: stands before `DropPath`. LARS and LAMB give a vector so small a step
+    in proportion: leave it out of their ratio with `no_bias_or_norm`. `zero_gamma` is the
+    same for branches that end in a norm.
 
     Args:
         num_features: length of the last axis.
@@ -42,7 +46,7 @@ class LayerScale(nnx.Module):
         >>> print(layer_scale(jnp.array([[1.0, -2.0, 30.0]])))
         [[ 0.1 -0.2  3. ]]
 
-    Source: "Going deeper with Image Transformers", Touvron et al., 2021.
+    Source: "Going deeper with Image Transformers", Touvron et al., 2021 (CaiT).
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class LayerScale(nnx.Module):
         num_features: int,
         init_value: int | float = 1e-5,
         *,
-        param_dtype: Any = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
     ):
         check_count("num_features", num_features, minimum=1)
         check_number("init_value", init_value)

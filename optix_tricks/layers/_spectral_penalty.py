@@ -5,13 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, wide_dtype
 from optix_tricks.layers._spectral_norm import as_matrix, power_iteration, product
 
 _EPSILON = 1e-12
 
 
-def spectral_vectors(key: PRNGKeyArray, params: PyTree) -> PyTree:
+def spectral_vectors(key: PRNGKeyArray, params: Arrays) -> PyTree:
     """Return a random first vector for each kernel, to begin `spectral_penalty` with.
 
         v ~ N(0, I) / ||v||,    of shape [rest] for a kernel [..., out] of rest x out
@@ -48,7 +49,7 @@ def spectral_vectors(key: PRNGKeyArray, params: PyTree) -> PyTree:
 
 
 def spectral_penalty(
-    params: PyTree, vectors: PyTree, *, n_steps: int = 1
+    params: Arrays, vectors: PyTree, *, n_steps: int = 1
 ) -> tuple[Float[Array, ""], PyTree]:
     """Return half the sum of the kernels' squared largest singular values.
 
@@ -61,8 +62,13 @@ def spectral_penalty(
     give a part of the tree. Computed in float32, or in float64 for a float64 kernel.
 
     Helps generalisation at large batches, in the paper's experiments. Does little under
-    batch normalisation, which takes the scale of W out again. Cost: three products of
-    each W with a vector, and the vectors.
+    batch normalisation, which takes the scale of W out again: a smaller kernel has a
+    larger effective learning rate, and nothing else. Cost: three products of each W with
+    a vector, and the vectors.
+
+    Beside others: it is `add_decayed_weights` of one direction in each kernel; with both,
+    lower the decay. Where two singular values have met, the estimate lags behind the
+    larger.
 
     Args:
         params: a tree of arrays.
@@ -83,7 +89,7 @@ def spectral_penalty(
         4.500
 
     Source: "Spectral Norm Regularization for Improving the Generalizability of Deep
-    Learning", Yoshida and Miyato, 2017, algorithm 1.
+    Learning", Yoshida and Miyato, 2017, algorithm 1, with one step of iteration a step.
     """
     check_count("n_steps", n_steps, minimum=1)
 

@@ -27,13 +27,19 @@ class WeightNorm(nnx.Module):
     begins as zero and trains.
 
     Differs from `nnx.WeightNorm`, which writes w into the layer's parameter at each call,
-    so that the optimiser steps from there, and begins with g = 1.
+    so that the optimiser steps from there, and begins with g = 1: after three steps of
+    SGD with momentum on a linear layer its w is 26 % (flax 0.12.8) or 6 % (0.12.12) off
+    the float64 formula, which had moved by 21 %; here by a rounding. PyTorch's begins as
+    this one.
 
     Helps nets without batch normalisation: small batches, recurrent nets, reinforcement
-    learning. Does little under batch normalisation, which takes g out again. Weight decay
-    on v changes its effective learning rate alone. The paper sets g and the bias from a
-    first batch: to do so, run `optix_tricks.initializers.lsuv` before wrapping, as g
-    takes over what it finds. Cost: one pass over the kernel.
+    learning. Does little under batch normalisation, which takes g out again. The gradient
+    of g is then zero. Cost: one pass over the kernel, and a number for each output.
+
+    Beside others: weight decay on v changes only how fast it turns; `no_bias_or_norm`
+    leaves g, called `scale`, undecayed. The paper sets g and the bias from a first batch:
+    to do so, run `optix_tricks.initializers.lsuv` before wrapping, as g takes over what
+    it finds.
 
     Args:
         layer: any with a parameter `kernel`, such as `nnx.Linear` and `nnx.Conv`.

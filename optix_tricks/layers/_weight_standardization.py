@@ -26,7 +26,11 @@ class WSConv(nnx.Conv):
     Helps small batches, where it stands before group normalisation; `scaled` helps nets
     without normalisation, behind activations of unit variance. Does little under batch
     normalisation of large batches. Hurts without any normalisation and without `scaled`:
-    outputs are √N times their inputs. Cost: two passes over the kernel.
+    outputs are √N times their inputs, layer by layer. Cost: two passes over the kernel.
+
+    Beside others: scale and mean of the kernel change nothing, so that weight decay acts
+    through the effective learning rate alone, and an initialiser's scale not at all. Nets
+    with `scaled` are trained with `adaptive_grad_clip`.
 
     Args:
         in_features: channels of the input.
@@ -48,7 +52,8 @@ class WSConv(nnx.Conv):
         (1, 5, 5, 8)
 
     Source: "Weight Standardization", Qiao et al., 2019; `scaled`: "Characterizing Signal
-    Propagation to Close the Performance Gap in Unnormalized ResNets", Brock et al., 2021.
+    Propagation to Close the Performance Gap in Unnormalized ResNets", Brock et al., 2021,
+    where the gain begins at 1 too. The sources differ in where ε stands.
     """
 
     computes_kernel = True

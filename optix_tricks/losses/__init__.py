@@ -24,6 +24,7 @@ On a mesh, of explicit axes too, the batch may be sharded: losses that compare e
 gather it.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.losses._center import center_loss, update_centers
 from optix_tricks.losses._confidence_penalty import confidence_penalty
 from optix_tricks.losses._contrastive import contrastive_loss
@@ -59,3 +60,5 @@ __all__ = [
     "triplet_loss",
     "update_centers",
 ]
+
+check_arguments(__name__)

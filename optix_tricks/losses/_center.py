@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_fraction
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
@@ -31,10 +31,13 @@ def center_loss(
     error where its value is known and gives NaN where it is traced.
 
     Helps beside `cross_entropy` on the same features, with a small weight (the source has
-    0.003), where classes should be compact: faces, fine-grained classes. Hurts alone,
-    where all embeddings and centres fall into one point. Does little where test classes
-    are the training classes and no distance is used. Cost: one pass over the embeddings
-    and a gather of their centres.
+    0.003), where classes should be compact and features are compared later: faces,
+    fine-grained classes; 99.28 % on LFW, and 97.37 % with softmax alone (Wen et al.).
+    Hurts alone, where all embeddings and centres fall into one point. Does little where
+    test classes are the training classes and no distance is used. Cost: one pass over the
+    embeddings and a gather of their centres; classes x features floats of state.
+
+    Beside others: `arcface_logits` gets compact classes without a state.
 
     Args:
         embeddings: [batch, features].
@@ -66,7 +69,7 @@ def update_centers(
     embeddings: Embeddings,
     labels: BatchLabels,
     *,
-    alpha: ArrayLike = 0.5,
+    alpha: Number = 0.5,
 ) -> Centers:
     """Move the centre of each class towards the embeddings of the class in the batch.
 
@@ -77,8 +80,9 @@ def update_centers(
     error where its value is known and moves no centre where it is traced.
 
     Helps `center_loss`, whose centres they are. Hurts with `alpha=0`, where they stay at
-    random places. Cost: a gather and a scatter of the embeddings. On several devices the
-    embeddings and labels must be those of the whole batch.
+    random places; a class that is seen seldom has an old centre. Cost: a gather and a
+    scatter of the embeddings. On several devices the embeddings and labels must be those
+    of the whole batch.
 
     Args:
         centers: [K, features]; float32, as 16 bits lose small moves.
@@ -98,7 +102,7 @@ def update_centers(
         [0. 1. 0.]
 
     Source: "A Discriminative Feature Learning Approach for Deep Face Recognition", Wen et
-    al., 2016, equation 4.
+    al., 2016, equation 4, with α = 0.5.
     """
     check_fraction("alpha", alpha)
     _check(embeddings, labels, centers)

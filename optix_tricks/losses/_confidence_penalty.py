@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_nonnegative
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._cross_entropy import cross_entropy
 from optix_tricks.losses._labels import Labels, Logits
@@ -15,9 +15,9 @@ def confidence_penalty(
     logits: Logits,
     labels: Labels,
     *,
-    beta: ArrayLike = 0.1,
-    threshold: ArrayLike | None = None,
-    label_smoothing: ArrayLike = 0.0,
+    beta: Number = 0.1,
+    threshold: Number | None = None,
+    label_smoothing: Number = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the cross-entropy with a penalty on confident outputs, per example.
 
@@ -31,9 +31,13 @@ def confidence_penalty(
     the net must first learn. Label smoothing adds KL(u || p) for the uniform u, and this
     KL(p || u), which asks little of outputs that are far from confident.
 
-    Helps nets that overfit with confidence, where label smoothing does. Hurts
-    underfitted nets and, with large β, the accuracy; do not add label smoothing on top
-    without tuning both. Cost: one more pass over the logits.
+    Helps nets that overfit with confidence, where label smoothing does; unlike it, it
+    leaves the ratios among wrong classes to the data. Hurts underfitted nets and, with
+    large β, the accuracy; do not add label smoothing on top without tuning both. Cost:
+    one more pass over the logits.
+
+    Beside others: it takes the place of label smoothing, as both pull to the uniform
+    output, by the two directions of the divergence; with `label_smoothing` it does both.
 
     Args:
         logits: unnormalised log-probabilities.
@@ -59,7 +63,8 @@ def confidence_penalty(
         0.3068 1.0986
 
     Source: "Regularizing Neural Networks by Penalizing Confident Output Distributions",
-    Pereyra et al., 2017, section 3; its hinge is printed with the other sign.
+    Pereyra et al., 2017, section 3, where both numbers are tuned for each task; its hinge
+    is printed with the other sign, which would reward confidence.
     """
     check_nonnegative("beta", beta)
     if threshold is not None:

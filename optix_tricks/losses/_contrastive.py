@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_positive
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._embeddings import Embeddings, check_pair, length
 
@@ -15,7 +15,7 @@ def contrastive_loss(
     b: Embeddings,
     same: Bool[Array, " batch"],
     *,
-    margin: ArrayLike = 1.0,
+    margin: Number = 1.0,
 ) -> Float[Array, " batch"]:
     """Return the contrastive loss of pairs of embeddings, per pair.
 
@@ -30,7 +30,12 @@ def contrastive_loss(
 
     Helps verification and retrieval, where what is given is which pairs belong together.
     Hurts where a class should keep its own spread, as same pairs are drawn to distance 0.
-    Does little for different pairs beyond the margin. Cost: one pass over the embeddings.
+    Does little for different pairs beyond the margin, which have no gradient: random
+    pairs teach little late in training. Cost: one pass over the embeddings; all pairs of
+    a batch B are B (B - 1) / 2 rows, so gather them for small batches only.
+
+    Beside others: `triplet_loss` compares distances and needs no absolute scale;
+    `supervised_contrastive_loss` takes all pairs at once, without a margin.
 
     Args:
         a: [batch, features], the first of each pair.
@@ -53,7 +58,7 @@ def contrastive_loss(
         [0.5   0.125 0.125]
 
     Source: "Dimensionality Reduction by Learning an Invariant Mapping", Hadsell, Chopra
-    and LeCun, 2006, equation 4.
+    and LeCun, 2006, equation 4; it leaves the margin open, which is a choice of unit.
     """
     check_positive("margin", margin)
     check_pair(a, b, names=("a", "b"))

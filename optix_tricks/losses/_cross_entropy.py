@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_fraction
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._labels import (
     Labels,
@@ -20,7 +20,7 @@ def cross_entropy(
     logits: Logits,
     labels: Labels,
     *,
-    label_smoothing: ArrayLike = 0.0,
+    label_smoothing: Number = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the cross-entropy of softmax(logits) against the labels, per example.
 
@@ -34,8 +34,12 @@ def cross_entropy(
     by 0 and its loss by `jnp.where`.
 
     Helps classification of any kind; smoothing helps where labels are noisy or the net
-    overfits with confidence. Hurts, with smoothing, a student distilled from the net.
-    Cost: one pass over the logits; smoothing adds a mean.
+    overfits with confidence, by about 0.2 % of top-1 and top-5 error on ImageNet (Szegedy
+    et al.). Hurts, with smoothing, short runs that underfit, and a student distilled from
+    the net. Cost: one pass over the logits; smoothing adds a mean.
+
+    Beside others: mixed labels of `mixup` are smooth already: with both, tune s down.
+    With `confidence_penalty` likewise.
 
     Args:
         logits: unnormalised log-probabilities.
@@ -60,7 +64,7 @@ def cross_entropy(
         0.6395 2.0395
 
     Source: "Rethinking the Inception Architecture for Computer Vision", Szegedy et al.,
-    2016, section 7 (label smoothing).
+    2016, section 7 (label smoothing, with s = 0.1, as in most of ImageNet training).
     """
     check_fraction("label_smoothing", label_smoothing)
     check_labels(logits, labels)

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_fraction, check_number, check_positive
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._cross_entropy import cross_entropy
 from optix_tricks.losses._labels import Labels, Logits
@@ -16,9 +16,9 @@ def distillation(
     labels: Labels,
     teacher_logits: Logits,
     *,
-    temperature: ArrayLike,
-    alpha: ArrayLike,
-    label_smoothing: ArrayLike = 0.0,
+    temperature: Number,
+    alpha: Number,
+    label_smoothing: Number = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the loss of a student against labels and a teacher, per example.
 
@@ -31,9 +31,14 @@ def distillation(
     `cross_entropy`; with less it is infinite where a logit of -inf masks a class out that
     the teacher does not.
 
-    Helps a small net beside a large one or an ensemble, most where labels are few. Hurts
-    with a teacher trained with label smoothing, which has unlearnt how classes resemble
-    each other. Cost: one more pass over the logits, and the teacher's forward pass.
+    Helps a small net beside a large one or an ensemble, most where labels are few: 74
+    test errors on MNIST in place of 146, with a teacher of 67 (Hinton et al.). Does
+    little for a student that could be as large, and trained as long, itself. Hurts with a
+    teacher trained with label smoothing, which has unlearnt how classes resemble each
+    other. Cost: one more pass over the logits, and the teacher's forward pass.
+
+    Beside others: give the teacher the images as they are augmented for the student.
+    Outputs may be in bfloat16; both are widened.
 
     Args:
         logits: of the student.
@@ -61,7 +66,7 @@ def distillation(
         0.8368
 
     Source: "Distilling the Knowledge in a Neural Network", Hinton, Vinyals and Dean,
-    2015, section 2.
+    2015, section 2, which advises much less weight on the labels.
     """
     check_number("temperature", temperature)
     check_positive("temperature", temperature)

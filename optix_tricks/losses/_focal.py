@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from optix_tricks._checks import check_fraction, check_nonnegative
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._labels import Labels, Logits, check_labels, expectation
 
@@ -15,9 +16,9 @@ def focal_loss(
     logits: Logits,
     labels: Labels,
     *,
-    gamma: ArrayLike = 2.0,
+    gamma: Number = 2.0,
     alpha: ArrayLike | None = None,
-    label_smoothing: ArrayLike = 0.0,
+    label_smoothing: Number = 0.0,
 ) -> Float[Array, "*batch"]:
     """Return the focal loss of softmax(logits) against the labels, per example.
 
@@ -33,8 +34,11 @@ def focal_loss(
 
     Helps where easy examples are so many that their small losses outweigh the hard ones,
     and the calibration of nets that are too confident. Hurts with noisy labels, which are
-    the hard examples, and early in training with large γ. Cost: three passes over the
-    logits.
+    the hard examples, and early in training with large γ; on balanced classes it mostly
+    lowers confidence. Cost: three passes over the logits.
+
+    Beside others: γ lowers gradients as a whole, so that a learning rate tuned for
+    `cross_entropy` is too small. Dense labels of `mixup` are taken, class by class.
 
     Args:
         logits: unnormalised log-probabilities.
@@ -59,7 +63,7 @@ def focal_loss(
         0.1054 0.6931
 
     Source: "Focal Loss for Dense Object Detection", Lin et al., 2017, there for the
-    sigmoid.
+    sigmoid, with γ = 2.
     """
     check_nonnegative("gamma", gamma)
     check_fraction("label_smoothing", label_smoothing)
@@ -103,8 +107,8 @@ def sigmoid_focal_loss(
     logits: Float[Array, "*shape"],
     labels: Num[Array, "*shape"],
     *,
-    alpha: ArrayLike | None = None,
-    gamma: ArrayLike = 2.0,
+    alpha: Number | None = None,
+    gamma: Number = 2.0,
 ) -> Float[Array, "*shape"]:
     """Return the focal loss of independent binary classifications, per element.
 
@@ -116,8 +120,12 @@ def sigmoid_focal_loss(
     for float64 logits: in bfloat16 that one is off by up to 0.027, or 3 %, over logits
     in [-8, 8] with γ = 2.
 
-    Helps detection and tagging, where nearly all elements are easy negatives. Hurts with
-    noisy labels. Cost: a few passes over the logits.
+    Helps detection and tagging, where nearly all elements are easy negatives: 34.0 AP on
+    COCO against 31.1 with the best balanced cross-entropy (Lin et al.). Hurts with noisy
+    labels. Cost: a few passes over the logits.
+
+    Beside others: γ lowers gradients as a whole, so that a learning rate tuned for the
+    cross-entropy is too small.
 
     Args:
         logits: one for each binary classification, in any shape.

@@ -4,10 +4,10 @@ import math
 import numbers
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_nonnegative, check_positive
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
@@ -29,8 +29,8 @@ def arcface_logits(
     class_weights: ClassWeights,
     labels: BatchLabels,
     *,
-    scale: ArrayLike = 64.0,
-    margin: ArrayLike = 0.5,
+    scale: Number = 64.0,
+    margin: Number = 0.5,
 ) -> Float[Array, "batch classes"]:
     """Return logits for `cross_entropy` with a margin in the angle to the own class.
 
@@ -54,6 +54,10 @@ def arcface_logits(
     At test time compare embeddings, or take `margin=0`. Cost: a normalisation of the
     weights and a gather of one of them for each example beside the usual product.
 
+    Beside others: put the logits into `cross_entropy`; `label_smoothing` works against
+    the margin. Weight decay on the class weights changes only how fast they turn. The
+    margin may be the value of a schedule that rises from 0.
+
     Args:
         embeddings: [batch, features], of any length.
         class_weights: [features, K], a column a class, as the kernel of a linear layer
@@ -76,7 +80,7 @@ def arcface_logits(
          [-4.794 10.   ]]
 
     Source: "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", Deng et
-    al., 2019, equation 3.
+    al., 2019, equation 3, with its scale and margin.
     """
     check_nonnegative("margin", margin)
     if isinstance(margin, numbers.Real) and margin > math.pi / 2:
@@ -99,8 +103,8 @@ def cosface_logits(
     class_weights: ClassWeights,
     labels: BatchLabels,
     *,
-    scale: ArrayLike = 64.0,
-    margin: ArrayLike = 0.35,
+    scale: Number = 64.0,
+    margin: Number = 0.35,
 ) -> Float[Array, "batch classes"]:
     """Return logits for `cross_entropy` with a margin in the cosine to the own class.
 
@@ -115,6 +119,10 @@ def cosface_logits(
     embedding has a large loss. Does little for the accuracy on the training classes. At
     test time compare embeddings, or take `margin=0`. Cost: a normalisation of the weights
     beside the usual product.
+
+    Beside others: put the logits into `cross_entropy`; `label_smoothing` works against
+    the margin. Weight decay on the class weights changes only how fast they turn. The
+    margin may be the value of a schedule that rises from 0.
 
     Args:
         embeddings: [batch, features], of any length.
@@ -138,7 +146,7 @@ def cosface_logits(
          [-3.5 10. ]]
 
     Source: "CosFace: Large Margin Cosine Loss for Deep Face Recognition", Wang et al.,
-    2018, equation 4.
+    2018, equation 4, with its scale and margin.
     """
     check_nonnegative("margin", margin)
     x, weights = _unit_vectors(embeddings, class_weights, labels, scale)
@@ -149,7 +157,7 @@ def cosface_logits(
 
 
 def _unit_vectors(
-    embeddings: Array, class_weights: Array, labels: Array, scale: ArrayLike
+    embeddings: Array, class_weights: Array, labels: Array, scale: Number
 ) -> tuple[Embeddings, Float[Array, "classes features"]]:
     """Check what both have in common; return embeddings and weights of length 1."""
     check_positive("scale", scale)

@@ -1,17 +1,17 @@
 """One positive against those of all other pairs."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_nonnegative
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._cross_entropy import cross_entropy
 from optix_tricks.losses._embeddings import Embeddings, check_pair, dot_products_of_pairs
 
 
 def n_pair_loss(
-    anchors: Embeddings, positives: Embeddings, *, l2_weight: ArrayLike = 0.0
+    anchors: Embeddings, positives: Embeddings, *, l2_weight: Number = 0.0
 ) -> Float[Array, " batch"]:
     """Return the multi-class N-pair loss, per pair.
 
@@ -24,8 +24,12 @@ def n_pair_loss(
     float32, or in float64 if given; a single pair has no negatives and loss 0.
 
     Helps against triplets, as each anchor meets N - 1 negatives at the cost of 2 N
-    embeddings. Hurts where two pairs are of one class, which it pushes apart. Cost: one
-    product of the batch's size squared and the features, and batch² in memory.
+    embeddings. Hurts where two pairs are of one class, which it pushes apart; without the
+    L2 term long embeddings lower the loss without an end. Cost: one product of the
+    batch's size squared and the features, and batch² in memory.
+
+    Beside others: it is `cross_entropy` of products; with normalised embeddings and a
+    temperature take `supervised_contrastive_loss`.
 
     Args:
         anchors: [batch, features].

@@ -1,13 +1,12 @@
 """Class indices as distributions over the classes."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Number
 from optix_tricks.losses._labels import as_index, check_classes
 
 
@@ -15,9 +14,9 @@ def one_hot(
     labels: Array,
     num_classes: int,
     *,
-    on_value: ArrayLike = 1.0,
-    off_value: ArrayLike = 0.0,
-    dtype: Any = jnp.float32,
+    on_value: Number = 1.0,
+    off_value: Number = 0.0,
+    dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "*batch classes"]:
     """Return class indices as dense labels.
 

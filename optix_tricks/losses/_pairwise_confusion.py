@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_nonnegative
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._cross_entropy import cross_entropy
@@ -16,8 +16,8 @@ def pairwise_confusion(
     logits: Float[Array, "batch classes"],
     labels: Integer[Array, " batch"] | Float[Array, "batch classes"],
     *,
-    weight: ArrayLike,
-    label_smoothing: ArrayLike = 0.0,
+    weight: Number,
+    label_smoothing: Number = 0.0,
 ) -> Float[Array, " batch"]:
     """Return the cross-entropy with the confusion of pairs of a batch, per example.
 
@@ -36,10 +36,15 @@ def pairwise_confusion(
 
     Smoothing is of the cross-entropy alone, as it is the same for all labels.
 
-    Helps fine-grained classification, where classes look alike and the net overfits
-    to what tells two examples apart. Does little where classes are few and distinct.
-    Hurts where λ outweighs the cross-entropy, as all outputs are then one. The batch must
-    be shuffled, as pairs of one class have no term. Cost: one softmax.
+    Helps fine-grained classification of few images a class, where classes look alike and
+    the net overfits to what tells two examples apart. Does little where classes are few
+    and distinct. Hurts where λ outweighs the cross-entropy, as all outputs are then one.
+    The batch must be shuffled, as pairs of one class have no term. Cost: one softmax.
+
+    Beside others: the term is bounded by 2 λ, so that it weighs least where the
+    cross-entropy is large. It shares its aim with `confidence_penalty` and label
+    smoothing. After `mixup` or `cutmix` pairs of nearly equal mixtures have nearly no
+    term.
 
     Args:
         logits: unnormalised log-probabilities; the batch must be even.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import (
     Mask,
-    PyTree,
     check_floating,
     is_none,
     resolve_mask,
@@ -16,7 +16,7 @@ from optix_tricks._tree import (
 )
 
 
-def l1_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
+def l1_penalty(params: Arrays, *, mask: Mask | None = None) -> Float[Array, ""]:
     """Return the sum of the parameters' absolute values.
 
         penalty = Σ_i |w_i|
@@ -28,6 +28,8 @@ def l1_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
     Helps where few weights matter. Hurts where many correlated ones share the work; none
     ends at exactly zero, for which `add_l1_decay(..., proximal=True)` is there. Cost: one
     pass over the parameters, and one in the gradient.
+
+    Beside others: one of it and `add_l1_decay`. The usual mask is `no_bias_or_norm`.
 
     Args:
         params: a tree of floating arrays; None leaves are passed over.
@@ -51,7 +53,7 @@ def l1_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
     return _sum_over(params, mask, lambda w: w * jnp.sign(w))
 
 
-def l2_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
+def l2_penalty(params: Arrays, *, mask: Mask | None = None) -> Float[Array, ""]:
     """Return half the sum of the parameters' squares.
 
         penalty = 1/2 Σ_i w_i²
@@ -64,6 +66,9 @@ def l2_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
     Helps against over-fitting, and where the penalty itself is to be seen or weighted in
     the loss. Hurts mostly on biases and normalisation scales; mask them out. Cost: one
     pass over the parameters, and one in the gradient, where the transformation has none.
+
+    Beside others: on weights before a normalisation it bounds no function but sets the
+    effective learning rate. The usual mask is `no_bias_or_norm`.
 
     Args:
         params: a tree of floating arrays; None leaves are passed over.
@@ -87,7 +92,7 @@ def l2_penalty(params: PyTree, *, mask: Mask | None = None) -> Float[Array, ""]:
 
 
 def _sum_over(
-    params: PyTree, mask: Mask | None, term: Callable[[Array], Array]
+    params: Arrays, mask: Mask | None, term: Callable[[Array], Array]
 ) -> Float[Array, ""]:
     check_floating(params)
     leaves = jax.tree.leaves(params, is_leaf=is_none)

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_positive
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._embeddings import (
     BatchLabels,
@@ -19,7 +19,7 @@ from optix_tricks.losses._embeddings import (
 
 
 def supervised_contrastive_loss(
-    embeddings: Embeddings, labels: BatchLabels, *, temperature: ArrayLike = 0.1
+    embeddings: Embeddings, labels: BatchLabels, *, temperature: Number = 0.1
 ) -> Float[Array, " batch"]:
     """Return the supervised contrastive loss, per example.
 
@@ -35,9 +35,13 @@ def supervised_contrastive_loss(
     NaN where the batch has no positives.
 
     Helps pretraining an encoder, on views of images or on classes, of which a linear
-    classifier is trained then. Hurts in small batches, which have few negatives. Does
-    little at high temperature, where all weigh the same. Cost: one product of the batch's
-    size squared and the features, and batch² in memory.
+    classifier is trained then: 81.4 % top-1 on ImageNet for a ResNet-200, 0.8 points
+    above the best reported for it till then (Khosla et al.). Hurts in small batches,
+    which have few negatives. Does little at high temperature, where all weigh the same.
+    Cost: one product of the batch's size squared and the features, and batch² in memory.
+
+    Beside others: it wants strong augmentation (`random_resized_crop`, `color_jitter`),
+    two views of each image in the batch, and a projection head that is thrown away.
 
     Args:
         embeddings: [batch, features], of any length; all views in one batch.
@@ -60,9 +64,9 @@ def supervised_contrastive_loss(
         >>> show(jnp.array([0, 1, 1, 2]))
         0.0000 1.5514 1.5514 0.0000
 
-    Source: "Supervised Contrastive Learning", Khosla et al., 2020, equation 2; "A Simple
-    Framework for Contrastive Learning of Visual Representations", Chen et al., 2020
-    (NT-Xent).
+    Source: "Supervised Contrastive Learning", Khosla et al., 2020, equation 2, with a
+    temperature of 0.1; "A Simple Framework for Contrastive Learning of Visual
+    Representations", Chen et al., 2020 (NT-Xent).
     """
     check_positive("temperature", temperature)
     check_embeddings(embeddings)

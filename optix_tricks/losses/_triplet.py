@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_nonnegative
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 from optix_tricks.losses._batch_axes import sharded_as_batch
 from optix_tricks.losses._embeddings import (
@@ -27,7 +27,7 @@ def triplet_loss(
     embeddings: Embeddings,
     labels: BatchLabels,
     *,
-    margin: ArrayLike | str,
+    margin: Number | str,
     mining: str = "batch_hard",
 ) -> Float[Array, " batch"]:
     """Return the triplet loss with every example as the anchor, per anchor.
@@ -53,7 +53,11 @@ def triplet_loss(
     labels, which are the hardest triplets; `batch_hard` can collapse at the start to
     distances of 0, where `semi_hard` is the gentler. Does little once most triplets have
     the margin; the soft one never ends. Cost: one product of the batch's size squared and
-    the features, and batch² in memory; a sort of each row with `semi_hard`.
+    the features, and batch² in memory; gradients that touch two rows an anchor with
+    `batch_hard`, a sort of each row and one more product with `semi_hard`.
+
+    Beside others: normalise the embeddings yourself for batch hard on the sphere; the
+    margin must then be below 2.
 
     Args:
         embeddings: [batch, features].
@@ -76,7 +80,8 @@ def triplet_loss(
 
     Source: "In Defense of the Triplet Loss for Person Re-Identification", Hermans, Beyer
     and Leibe, 2017 (batch hard, soft margin); "FaceNet: A Unified Embedding for Face
-    Recognition and Clustering", Schroff, Kalenichenko and Philbin, 2015 (semi-hard).
+    Recognition and Clustering", Schroff, Kalenichenko and Philbin, 2015 (semi-hard, with
+    a margin of 0.2).
     """
     if not isinstance(margin, str):
         check_nonnegative("margin", margin)
@@ -98,7 +103,7 @@ def triplet_loss(
     return jnp.where(has_both, loss, 0)
 
 
-def _hinge(gap: Array, margin: ArrayLike | str) -> Array:
+def _hinge(gap: Array, margin: Number | str) -> Array:
     if isinstance(margin, str):
         return jax.nn.softplus(gap)
     return jax.nn.relu(gap + jnp.asarray(margin, gap.dtype))

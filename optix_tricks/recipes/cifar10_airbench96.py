@@ -6,14 +6,10 @@ residual branch, larger shifts, and squares that are blanked out.
     optix-tricks train cifar10_airbench96                   # 9.92 M parameters
 """
 
-import dataclasses
-
-import optax
-
+from optix_tricks import tricks
 from optix_tricks.recipes import cifar10_airbench94
-from optix_tricks.recipes._airbench import make_airbench_job
-from optix_tricks.recipes._contract import Claim
-from optix_tricks.training import Dataset, Job, total_steps
+from optix_tricks.recipes._claim import Claim
+from optix_tricks.tricks import Setup
 
 CLAIM = Claim(
     result="not yet measured",
@@ -22,44 +18,20 @@ CLAIM = Claim(
     cost="not yet measured",
 )
 
-
-@dataclasses.dataclass(frozen=True)
-class Config(cifar10_airbench94.Config):
-    """Settings of the airbench96 recipe."""
-
-    width: int = 128
-    """channels of the first group; the others have three and four times as many"""
-    epochs: int | float = 37.0
-    learning_rate: float = 9.0
-    """at the peak, for 1024 examples, whatever the momentum"""
-    warmup_fraction: float = 0.1
-    """of all steps, rising from a fifth of the peak"""
-    last_fraction: float = 0.0
-    """of the peak, at the end"""
-    weight_decay: float = 0.012
-    """of a step at the peak, in the unit of the rate and whatever the rate"""
-    padding: int = 4
-    """pixels of reflected border before the crop"""
-    cutout: int = 12
-    """side of the square that is blanked out; 0 for none"""
+DATASET = "cifar10"
 
 
-def make_optimizer(
-    config: Config, steps: int, *, learning_rate: optax.Schedule | None = None
-) -> optax.GradientTransformation:
-    """Return airbench94's chain with these numbers."""
-    return cifar10_airbench94.make_optimizer(config, steps, learning_rate=learning_rate)
-
-
-def build(config: Config, dataset: Dataset) -> Job:
-    """Make the network, the augmentation and the optimiser for a data set."""
-    steps = total_steps(config.epochs, dataset.train.size, config.batch_size)
-    return make_airbench_job(
-        config,
-        dataset,
-        make_optimizer(config, steps),
-        lookahead=True,
-        widths=(config.width, 3 * config.width, 4 * config.width),
-        convs=3,
-        norm_momentum=0.9,
+def setup() -> Setup:
+    """Return airbench94's setup with what differs."""
+    return (
+        cifar10_airbench94.setup()
+        .take(
+            tricks.airbench(width=128, multiples=(1, 3, 4), convs=3, norm_momentum=0.9),
+            tricks.airbench_sgd(9.0, momentum=0.85, weight_decay=0.012, bias_scale=64.0),
+            tricks.warm_up(0.1, init_value=0.2),
+            tricks.linear(end_value=0.0),
+            tricks.crop(4),
+            tricks.cutout(12, whole=True, per_channel=True),
+        )
+        .change(epochs=37.0)
     )

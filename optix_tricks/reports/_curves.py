@@ -78,22 +78,26 @@ def plot_curves(run: Run, *, dark: bool = False) -> Figure:
 def _draw_loss(ax: Axes, run: Run, theme: Theme) -> None:
     ax.set_title("Loss")
     ax.set_ylabel("loss")
-    train, test = (_column(rows, "loss") for rows in (run.train, run.test))
-    smooth = np.concatenate([_centred_mean(train), test])
+    of_kinds = run.train, run.validation, run.test
+    train, validation, test = (_column(rows, "loss") for rows in of_kinds)
+    smooth = np.concatenate([_centred_mean(train), validation, test])
     smooth = smooth[np.isfinite(smooth)]
     if smooth.size and 0 < _LOG_SPAN * smooth.min() < smooth.max():
         ax.set_yscale("log", nonpositive="mask")
         ax.set_ylabel("loss (log scale)")
     _draw_train(ax, run, train, "train", theme.blue)
-    _draw_test(ax, run, test, theme)
+    _draw_after_epochs(ax, run.validation, validation, "validation", theme.green)
+    _draw_after_epochs(ax, run.test, test, "test", theme.orange)
 
 
 def _draw_accuracy(ax: Axes, run: Run, theme: Theme) -> None:
     ax.set_title("Accuracy")
     ax.set_ylabel("accuracy (%)")
-    train, test = (100 * _column(rows, "accuracy") for rows in (run.train, run.test))
+    of_kinds = run.train, run.validation, run.test
+    train, validation, test = (100 * _column(rows, "accuracy") for rows in of_kinds)
     _draw_train(ax, run, train, "train", theme.blue)
-    _draw_test(ax, run, test, theme)
+    _draw_after_epochs(ax, run.validation, validation, "validation", theme.green)
+    _draw_after_epochs(ax, run.test, test, "test", theme.orange)
     tested = np.flatnonzero(np.isfinite(test))
     if not tested.size:
         return
@@ -166,18 +170,12 @@ def _draw_train(
         ax.plot(step, _centred_mean(values), color=color, label=label, **LINE)
 
 
-def _draw_test(ax: Axes, run: Run, values: np.ndarray, theme: Theme) -> None:
-    if not np.isfinite(values).any():
-        return
-    ax.plot(
-        run.test["step"],
-        values,
-        color=theme.orange,
-        gid="test",
-        **THIN,
-        **DOTTED,
-        label="test",
-    )
+def _draw_after_epochs(
+    ax: Axes, rows: Columns, values: np.ndarray, label: str, color: str
+) -> None:
+    if np.isfinite(values).any():
+        looks = {**THIN, **DOTTED}
+        ax.plot(rows["step"], values, color=color, gid=label, label=label, **looks)
 
 
 def _centred_mean(values: np.ndarray) -> np.ndarray:

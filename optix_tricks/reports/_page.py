@@ -9,18 +9,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from optix_tricks._files import own_directory, replace_file
 from optix_tricks.reports import _tables
+from optix_tricks.reports._confusion import confusion_table
 from optix_tricks.reports._curves import plot_curves, smoothing_window
 from optix_tricks.reports._read import Run, read_run
 
 _DOTS_PER_INCH = 130
 _COLORS = 128
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ground: #f6f8fa; --card: #ffffff; --ink: #1f2328;
-  --muted: #59636e; --line: #d8dee4; --mark: #d55e00; }
+  --muted: #59636e; --line: #d8dee4; --mark: #d55e00; --right: #0072b2; }
 @media (prefers-color-scheme: dark) { :root { --ground: #0d1117; --card: #161b22;
-  --ink: #e6edf3; --muted: #9198a1; --line: #2d343d; --mark: #f0923b; } }
+  --ink: #e6edf3; --muted: #9198a1; --line: #2d343d; --mark: #f0923b;
+  --right: #56b4e9; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem;
   background: var(--ground); color: var(--ink);
@@ -56,6 +59,9 @@ tr:first-child td { border-top: 0; }
 .numbers th, .numbers td { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .numbers th:first-child, .numbers td:first-child { text-align: left; }
+.confusion th, .confusion td { text-align: right; padding: .35rem .5rem;
+  font-variant-numeric: tabular-nums; }
+.confusion th[scope="row"] { position: static; box-shadow: none; }
 .settings td:first-child { width: 34%; color: var(--muted); white-space: nowrap; }
 .columns { display: grid; gap: 0 1.25rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
@@ -87,16 +93,15 @@ def write_report(path: str | os.PathLike[str]) -> Path:
     'report.html'
     """
     run = read_run(path)
-    light, dark = (_png(plot_curves(run, dark=is_dark)) for is_dark in (False, True))
-    figures = run.path / "figures"
-    figures.mkdir(exist_ok=True)
-    _replace(figures / "curves.png", light)
+    light, dark = (png(plot_curves(run, dark=is_dark)) for is_dark in (False, True))
+    figures = own_directory(run.path / "figures")
+    replace_file(figures / "curves.png", light)
     page = run.path / "report.html"
-    _replace(page, _html(run, light, dark).encode())
+    replace_file(page, _html(run, light, dark).encode())
     return page
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure in few colours: a third of the size, and no eye sees it."""
     raw, small = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", dpi=_DOTS_PER_INCH)
@@ -104,15 +109,6 @@ def _png(figure: Figure) -> bytes:
     image = image.quantize(_COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     image.save(small, "PNG", optimize=True)
     return small.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _html(run: Run, light: bytes, dark: bytes) -> str:
@@ -131,10 +127,17 @@ def _html(run: Run, light: bytes, dark: bytes) -> str:
         f"<p>{_caption(run)}</p>",
         f'<section class="epochs"><h2>Epochs</h2>{_tables.epoch_table(run)}</section>',
     ]
+    if run.confusion is not None:
+        table = confusion_table(run.confusion)
+        parts += ["<h2>What the final test took for what</h2>", table]
     if _tables.extra_columns(run):
         parts += ["<h2>Further columns</h2>", _tables.extras_table(run)]
     if further := _tables.further_results(run):
         parts += ["<h2>Further results</h2>", _tables.settings_table(further)]
+    if run.speed is not None:
+        parts += ["<h2>Speed</h2>", _tables.settings_table(run.speed)]
+    if run.trace is not None:
+        parts += ["<h2>Profile</h2>", _profile(run.path, run.trace)]
     parts += [
         '<div class="columns">',
         f"<section><h2>Config</h2>{_tables.settings_table(run.config)}</section>",
@@ -148,7 +151,7 @@ def _html(run: Run, light: bytes, dark: bytes) -> str:
             "'none'; style-src 'unsafe-inline'; img-src data:\">",
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style></head><body>",
+            f"<style>{STYLE}</style></head><body>",
             *filter(None, parts),
             "</body></html>\n",
         ]
@@ -162,6 +165,14 @@ def _started(run: Run) -> str:
     if started := run.environment.get("started"):
         facts.append(f"started {escape(str(started))}")
     return f"<p>{'<br>'.join(facts)}</p>" if facts else ""
+
+
+def _profile(run: Path, trace: Path) -> str:
+    place = escape(trace.relative_to(run).as_posix())
+    return (
+        f'<p>What each operation of a few steps took: open <a href="{place}">{place}</a>'
+        ' at <a href="https://ui.perfetto.dev">ui.perfetto.dev</a>.</p>'
+    )
 
 
 def _unfinished(run: Run) -> str:

@@ -1,6 +1,5 @@
 """Reads what a run left behind: its settings, its columns of numbers, its result."""
 
-import json
 import math
 import os
 from pathlib import Path
@@ -8,8 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optix_tricks._rows import KINDS, parse_json, rows_of
+
 Columns = dict[str, np.ndarray]
 Row = dict[str, Any]
+PROFILE = "profile"  # the directory that `training` writes traces into
 
 
 class ReportError(RuntimeError):
@@ -26,8 +28,13 @@ class Run(NamedTuple):
         environment: Versions, devices, commit, start and command.
         train: The `train` rows as columns of equal length, ordered by step; `step` is
             int64, the rest float64, nan where a row has no finite value.
-        test: The `test` rows in the same form.
+        validation: The `validation` rows in the same form; none without a split.
+        test: The `test` rows.
         result: The final numbers, or None while the run is unfinished.
+        confusion: Of the final test: `classes`, their names, and `counts`, a row for each
+            class of how often it was taken for which; None where it is not there.
+        speed: Examples a second and what the device tells of itself, likewise.
+        trace: Of the steps that were profiled, as a browser reads it, likewise.
     """
 
     path: Path
@@ -35,8 +42,12 @@ class Run(NamedTuple):
     config: dict[str, Any]
     environment: dict[str, Any]
     train: Columns
+    validation: Columns
     test: Columns
     result: dict[str, Any] | None
+    confusion: dict[str, Any] | None = None
+    speed: dict[str, Any] | None = None
+    trace: Path | None = None
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -44,15 +55,14 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     Where a step appears twice, as after a resume, the later row wins. A half-written
     last line, as a killed run leaves it, is ignored, and so are rows of a kind other
-    than `train` and `test`.
+    than `train`, `validation` and `test`.
 
     Args:
         path: A directory with `config.json` and `environment.json`; `metrics.jsonl`
             and `result.json` appear as the run proceeds.
 
     Returns:
-        The run; `train` and `test` always have a `step` column, empty before the
-        first row.
+        The run; each kind of rows has a `step` column, empty before the first row.
 
     Raises:
         ReportError: If `path` is not a run's directory or a file in it is broken.
@@ -78,20 +88,45 @@ def read_run(path: str | os.PathLike[str]) -> Run:
             "restore it from where it was copied, or run the recipe again."
         )
     rows = _read_rows(path / "metrics.jsonl")
-    result = path / "result.json"
+    result, speed = path / "result.json", path / "speed.json"
     return Run(
         path=path,
         recipe=header["recipe"],
         config=header["config"],
         environment=_read_object(path / "environment.json"),
-        train=_columns(rows["train"]),
-        test=_columns(rows["test"]),
+        **{kind: _columns(rows[kind]) for kind in KINDS},
         result=_read_object(result) if result.is_file() else None,
+        confusion=_read_confusion(path / "confusion.json"),
+        speed=_read_object(speed) if speed.is_file() else None,
+        trace=find_trace(path),
     )
 
 
+def find_trace(path: Path) -> Path | None:
+    """Return the newest trace of a run's steps, None where none were profiled."""
+    return max((path / PROFILE).glob("**/*.trace.json.gz"), default=None)
+
+
+def _read_confusion(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    found = _read_object(path)
+    try:
+        names = [str(name) for name in found["classes"]]
+        counts = np.array(found["counts"], np.int64)
+        ok = counts.shape == (len(names), len(names)) and (counts >= 0).all()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        ok = False
+    if not ok:
+        raise ReportError(
+            f'{path} lacks "classes", a list of names, or "counts", a square of whole'
+            " numbers: delete it, or resume the run, which writes it again."
+        )
+    return {"classes": names, "counts": counts}
+
+
 def _read_object(path: Path) -> dict[str, Any]:
-    value = _parse(path.read_bytes())
+    value = parse_json(path.read_bytes())
     if not isinstance(value, dict):
         raise ReportError(
             f"{path} is not a JSON object: "
@@ -102,52 +137,16 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _read_rows(path: Path) -> dict[str, dict[int, Row]]:
     """Rows by kind and step; a later row of the same step replaces the earlier one."""
-    rows: dict[str, dict[int, Row]] = {"train": {}, "test": {}}
+    rows: dict[str, dict[int, Row]] = {kind: {} for kind in KINDS}
     if not path.is_file():
         return rows
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        row = _parse(line)
-        is_unterminated = number == len(lines)
-        if not line.strip() or (is_unterminated and row is None):
-            continue
-        fault = _fault(row)
-        if fault:
-            raise ReportError(
-                f"{path}, line {number}: {fault}; correct or delete that line."
-            )
-        if row["kind"] in rows:
-            rows[row["kind"]][int(row["step"])] = row
-    return rows
-
-
-def _parse(text: bytes) -> Any:
-    """The JSON value of `text`, or None where it is none."""
     try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _fault(row: Any) -> str | None:
-    """What keeps `row` from being a row of metrics, or None."""
-    if not isinstance(row, dict):
-        return "not a JSON object"
-    if not isinstance(row.get("kind"), str):
-        return 'no "kind"'
-    if row["kind"] not in ("train", "test"):
-        return None
-    step = row.get("step")
-    if not (isinstance(step, int | float) and step >= 0 and step % 1 == 0):
-        return f'"step" must be a whole number, got {step!r}'
-    for name, value in row.items():
-        if not (name == "kind" or value is None or _is_number(value)):
-            return f'"{name}" must be a number or null, got {value!r}'
-    return None
+        for row in rows_of(path):
+            if row["kind"] in rows:
+                rows[row["kind"]][row["step"]] = row
+    except ValueError as error:
+        raise ReportError(str(error)) from error
+    return rows
 
 
 def _columns(rows: dict[int, Row]) -> Columns:

@@ -33,31 +33,35 @@ def epoch_table(run: Run) -> str:
     """One row per test: the train rows since the test before it, averaged.
 
     Train rows after the last test make a last row without test numbers. The learning
-    rate is the one of the last train row that counts.
+    rate is the one of the last train row that counts. What was validated at the step of a
+    test stands beside it, in a run that has a split.
     """
     step, test = run.train["step"], run.test
     ends = [int(end) for end in test["step"]]
     if step.size and (not ends or step[-1] > ends[-1]):
         ends.append(int(step[-1]))
+    kinds = ["train", *(["validation"] if run.validation["step"].size else []), "test"]
     rows = []
     for index, (start, end) in enumerate(zip([-1, *ends], ends, strict=False)):
         of_epoch = np.flatnonzero((step > start) & (step <= end))
         is_tested = index < test["step"].size
-        source, row = (test, [index]) if is_tested else (run.train, of_epoch[-1:])
-        tested = test if is_tested else {}
-        rows.append(
-            (
-                _number(_mean(source, "epoch", row)),
-                _loss(_mean(run.train, "loss", of_epoch)),
-                _percent(_mean(run.train, "accuracy", of_epoch)),
-                _loss(_mean(tested, "loss", row)),
-                _percent(_mean(tested, "accuracy", row)),
-                _number(_mean(run.train, "learning_rate", of_epoch[-1:])),
-                _seconds(_mean(tested, "seconds", row)),
-            )
-        )
-    heads = ("epoch", "train loss", "train accuracy", "test loss", "test accuracy")
-    return _table((*heads, "learning rate", "seconds"), rows, "numbers")
+        validated = np.flatnonzero(run.validation["step"] == end)
+        of_kind: dict[str, tuple[Columns, Any]] = {
+            "train": (run.train, of_epoch),
+            "validation": (run.validation, validated),
+            "test": (test, [index] if is_tested else []),
+        }
+        source, row = of_kind["test"] if is_tested else (run.train, of_epoch[-1:])
+        cells = [_number(_mean(source, "epoch", row))]
+        for kind in kinds:
+            columns, places = of_kind[kind]
+            cells.append(_loss(_mean(columns, "loss", places)))
+            cells.append(_percent(_mean(columns, "accuracy", places)))
+        cells.append(_number(_mean(run.train, "learning_rate", of_epoch[-1:])))
+        cells.append(_seconds(_mean(test, "seconds", of_kind["test"][1])))
+        rows.append(cells)
+    heads = [f"{kind} {number}" for kind in kinds for number in ("loss", "accuracy")]
+    return _table(("epoch", *heads, "learning rate", "seconds"), rows, "numbers")
 
 
 def extras_table(run: Run) -> str:

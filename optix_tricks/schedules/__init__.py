@@ -41,6 +41,7 @@ may be arrays or tracers, so that `jax.vmap` sweeps over them; numbers of steps 
 Python ints. Bad arguments raise.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.schedules._cifar import cifar_step_schedule
 from optix_tricks.schedules._constant import constant_schedule
 from optix_tricks.schedules._cosine import cosine_decay_schedule
@@ -104,3 +105,5 @@ __all__ = [
     "warmup_schedule",
     "wsd_schedule",
 ]
+
+check_arguments(__name__)

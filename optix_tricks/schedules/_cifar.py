@@ -4,6 +4,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._piecewise import piecewise_values_schedule
 from optix_tricks.schedules._progress import as_exact
 
@@ -12,7 +13,7 @@ DROPS = {200: (5, (60, 120, 160)), 300: (10, (150, 225))}
 
 
 def cifar_step_schedule(
-    steps_per_epoch: int, *, epochs: int = 200, init_value: ArrayLike = 0.1
+    steps_per_epoch: Whole, *, epochs: Whole = 200, init_value: ArrayLike = 0.1
 ) -> optax.Schedule:
     """Drop the rate after certain epochs, as published CIFAR results did.
 

@@ -12,12 +12,13 @@ from optix_tricks._checks import (
     check_nonnegative,
     check_number,
 )
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import as_value, check_power, progress
 
 
 def cosine_decay_schedule(
     init_value: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     alpha: ArrayLike = 0.0,
     exponent: ArrayLike = 1.0,
 ) -> optax.Schedule:

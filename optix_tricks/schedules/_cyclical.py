@@ -10,6 +10,7 @@ from optix_tricks._checks import (
     check_fraction,
     check_number,
 )
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._exponential import exponential_decay
 from optix_tricks.schedules._progress import (
     as_count,
@@ -29,8 +30,8 @@ def cyclical_schedule(
     base_value: ArrayLike,
     peak_value: ArrayLike,
     *,
-    up_steps: int,
-    down_steps: int | None = None,
+    up_steps: Whole,
+    down_steps: Whole | None = None,
     mode: str = "triangular",
     gamma: ArrayLike = 1.0,
 ) -> optax.Schedule:

@@ -10,6 +10,7 @@ from optix_tricks._checks import (
     check_nonnegative,
     check_number,
 )
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import (
     as_value,
     check_power,
@@ -21,9 +22,9 @@ from optix_tricks.schedules._progress import (
 
 def exponential_decay(
     init_value: ArrayLike,
-    transition_steps: int,
+    transition_steps: Whole,
     decay_rate: ArrayLike,
-    transition_begin: int = 0,
+    transition_begin: Whole = 0,
     staircase: bool = False,
     end_value: ArrayLike | None = None,
 ) -> optax.Schedule:
@@ -86,9 +87,9 @@ def exponential_decay(
 
 def natural_exp_decay(
     init_value: ArrayLike,
-    transition_steps: int,
+    transition_steps: Whole,
     decay_rate: ArrayLike,
-    transition_begin: int = 0,
+    transition_begin: Whole = 0,
     staircase: bool = False,
 ) -> optax.Schedule:
     """Decay by a rate given as an exponent.

@@ -5,14 +5,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_nonnegative, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import as_value, periods
 
 
 def inverse_time_decay(
     init_value: ArrayLike,
-    transition_steps: int,
+    transition_steps: Whole,
     decay_rate: ArrayLike,
-    transition_begin: int = 0,
+    transition_begin: Whole = 0,
     staircase: bool = False,
 ) -> optax.Schedule:
     """Divide the value by one plus the time.

@@ -8,11 +8,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import as_count, as_value, reached, within
 
 
 def join_schedules(
-    schedules: Sequence[optax.Schedule], boundaries: Sequence[int]
+    schedules: Sequence[optax.Schedule], boundaries: Sequence[Whole]
 ) -> optax.Schedule:
     """Run schedules one after another, each from its own step 0.
 

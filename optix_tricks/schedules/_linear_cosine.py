@@ -10,12 +10,13 @@ from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_nonnegative, check_number
 from optix_tricks._hyperparams import as_key
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import as_count, as_value, progress, within
 
 
 def linear_cosine_decay(
     init_value: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     num_periods: ArrayLike = 0.5,
     alpha: ArrayLike = 0.0,
     beta: ArrayLike = 0.001,
@@ -65,7 +66,7 @@ def linear_cosine_decay(
 
 def noisy_linear_cosine_decay(
     init_value: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     *,
     key: Array | int,
     initial_variance: ArrayLike = 1.0,
@@ -144,7 +145,7 @@ def _cosine(left: Array, num_periods: ArrayLike) -> Float[Array, "..."]:
 
 def _check(
     init_value: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     num_periods: ArrayLike,
     alpha: ArrayLike,
     beta: ArrayLike,

@@ -9,6 +9,7 @@ from optix_tricks._checks import (
     check_count,
     check_fraction,
 )
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import (
     as_count,
     as_value,
@@ -19,7 +20,7 @@ from optix_tricks.schedules._progress import (
 
 
 def lookahead_schedule(
-    total_steps: int, *, decay: ArrayLike = 0.95**5, power: ArrayLike = 3.0
+    total_steps: Whole, *, decay: ArrayLike = 0.95**5, power: ArrayLike = 3.0
 ) -> optax.Schedule:
     """Let the slow weights of a lookahead follow less and less.
 

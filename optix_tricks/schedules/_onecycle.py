@@ -14,6 +14,7 @@ from optix_tricks._checks import (
     check_number,
     check_positive,
 )
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._constant import constant_schedule
 from optix_tricks.schedules._progress import (
     as_count,
@@ -27,7 +28,7 @@ KINDS = ("cosine", "linear")
 
 
 def onecycle_schedule(
-    total_steps: int,
+    total_steps: Whole,
     peak_value: ArrayLike,
     *,
     pct_start: int | float = 0.3,
@@ -81,7 +82,7 @@ def onecycle_schedule(
 
 
 def onecycle_momentum_schedule(
-    total_steps: int,
+    total_steps: Whole,
     base_value: ArrayLike = 0.85,
     *,
     max_value: ArrayLike = 0.95,
@@ -128,7 +129,7 @@ def onecycle_momentum_schedule(
 
 
 def cosine_onecycle_schedule(
-    transition_steps: int,
+    transition_steps: Whole,
     peak_value: ArrayLike,
     pct_start: int | float = 0.3,
     div_factor: ArrayLike = 25.0,
@@ -169,7 +170,7 @@ def cosine_onecycle_schedule(
 
 
 def linear_onecycle_schedule(
-    transition_steps: int,
+    transition_steps: Whole,
     peak_value: ArrayLike,
     pct_start: int | float = 0.3,
     pct_final: int | float = 0.85,
@@ -219,7 +220,7 @@ def linear_onecycle_schedule(
 
 
 def _torch_knees(
-    total_steps: int, pct_start: int | float, three_phase: bool
+    total_steps: Whole, pct_start: int | float, three_phase: bool
 ) -> list[int | float]:
     check_count("total_steps", total_steps, minimum=2)
     check_fraction("pct_start", pct_start)

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_nonnegative, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._constant import constant_schedule
 from optix_tricks.schedules._join import join_schedules
 from optix_tricks.schedules._progress import as_count, as_value, reached
@@ -67,7 +68,7 @@ def piecewise_constant_schedule(
 
 
 def piecewise_values_schedule(
-    values: Sequence[ArrayLike], boundaries: Sequence[int]
+    values: Sequence[ArrayLike], boundaries: Sequence[Whole]
 ) -> optax.Schedule:
     """Take the next value at each boundary.
 

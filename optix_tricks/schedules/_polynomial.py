@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import (
     as_count,
     as_value,
@@ -20,8 +21,8 @@ def polynomial_schedule(
     init_value: ArrayLike,
     end_value: ArrayLike,
     power: ArrayLike,
-    transition_steps: int,
-    transition_begin: int = 0,
+    transition_steps: Whole,
+    transition_begin: Whole = 0,
     cycle: bool = False,
 ) -> optax.Schedule:
     """Go from one value to another along a power.
@@ -80,7 +81,7 @@ def polynomial_schedule(
     return schedule
 
 
-def _left_in_cycle(count: ArrayLike, begin: int, steps: int) -> Float[Array, "..."]:
+def _left_in_cycle(count: ArrayLike, begin: Whole, steps: Whole) -> Float[Array, "..."]:
     """The fraction left of the smallest multiple of `steps` that holds the count."""
     count = as_count(count)
     first, last = within(begin, count), within(steps, count)
@@ -94,8 +95,8 @@ def _left_in_cycle(count: ArrayLike, begin: int, steps: int) -> Float[Array, "..
 def linear_schedule(
     init_value: ArrayLike,
     end_value: ArrayLike,
-    transition_steps: int,
-    transition_begin: int = 0,
+    transition_steps: Whole,
+    transition_begin: Whole = 0,
 ) -> optax.Schedule:
     """Go from one value to another in a straight line.
 

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_number, check_positive
+from optix_tricks._paths import Whole
 
 
 def as_value(value: ArrayLike) -> Float[Array, "..."]:
@@ -76,7 +77,7 @@ def reached(count: Array, step: int) -> Bool[Array, "..."]:
     return (count >= within(step, count)) & (step == within(step, count))
 
 
-def cycles(count: Array, steps: int) -> tuple[Array, Array]:
+def cycles(count: Array, steps: Whole) -> tuple[Array, Array]:
     """Return how many whole times `steps` fit into the count, and the rest."""
     if steps > within(steps, count):
         return jnp.zeros_like(count), count
@@ -109,7 +110,7 @@ def progress(
 
 
 def periods(
-    count: ArrayLike, begin: int, steps: int, staircase: bool
+    count: ArrayLike, begin: Whole, steps: Whole, staircase: bool
 ) -> Float[Array, "..."]:
     """Return how many times `steps` fit into the count since `begin`.
 

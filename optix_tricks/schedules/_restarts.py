@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_count, check_fraction, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._progress import as_count, as_value, cycles, power
 
 LEAST_GROWTH = 1.01  # bounds the table of cycles, by 1,800 for 32-bit counts
@@ -16,7 +17,7 @@ LEAST_GROWTH = 1.01  # bounds the table of cycles, by 1,800 for 32-bit counts
 
 def cosine_restarts_schedule(
     init_value: ArrayLike,
-    first_steps: int,
+    first_steps: Whole,
     *,
     multiplier: int | float = 1,
     peak_decay: ArrayLike = 1.0,
@@ -86,7 +87,7 @@ def cosine_restarts_schedule(
 
 
 def _cycles(
-    count: Array, first_steps: int, multiplier: int | float
+    count: Array, first_steps: Whole, multiplier: int | float
 ) -> tuple[Integer[Array, " cycles"], Float[Array, " cycles"]]:
     """The start of every cycle that a count of this dtype can reach, and its length."""
     starts, lengths = [0], [first_steps]

@@ -5,6 +5,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._join import join_schedules
 from optix_tricks.schedules._progress import as_value, check_power, progress
 
@@ -14,7 +15,7 @@ KINDS = ("linear", "constant", "exponential")
 def warmup_schedule(
     schedule: optax.Schedule,
     *,
-    warmup_steps: int,
+    warmup_steps: Whole,
     init_value: ArrayLike = 0.0,
     kind: str = "linear",
 ) -> optax.Schedule:

@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules._constant import constant_schedule
 from optix_tricks.schedules._join import join_schedules
 from optix_tricks.schedules._progress import as_value, progress
@@ -17,9 +18,9 @@ KINDS = ("linear", "1-sqrt")
 def wsd_schedule(
     peak_value: ArrayLike,
     *,
-    warmup_steps: int,
-    stable_steps: int,
-    decay_steps: int,
+    warmup_steps: Whole,
+    stable_steps: Whole,
+    decay_steps: Whole,
     init_value: ArrayLike = 0.0,
     end_value: ArrayLike = 0.0,
     kind: str = "linear",

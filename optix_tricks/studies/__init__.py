@@ -1,5 +1,6 @@
 """What a command of the lab does: experiments over recipes, and their files."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.studies._curvature import measure_curvature
 from optix_tricks.studies._learning_rate import (
     LearningRateStudy,
@@ -22,3 +23,5 @@ __all__ = [
     "sweep_learning_rates",
     "write_learning_rate_study",
 ]
+
+check_arguments(__name__)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._checks import check_count
+from optix_tricks._files import own_directory
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics import (
     classify_critical_point,
@@ -16,7 +17,8 @@ from optix_tricks.dynamics import (
     spectral_density,
 )
 from optix_tricks.reports import plot_spectral_density
-from optix_tricks.studies._restored import restore_run
+from optix_tricks.reports._save import save_figure
+from optix_tricks.runs._restored import restore_run
 from optix_tricks.training import Batch
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._run_directory import explained
@@ -75,10 +77,12 @@ def measure_curvature(
         ValueError: If `images` is not positive.
     """
     check_count("images", images, minimum=1)
-    run, _, job, dataset, state, epoch = restore_run(path, data_dir=data_dir)
+    restored = restore_run(path, data_dir=data_dir)
+    run, _, dataset, _, state, epoch = restored
+    job = restored.in_float32()
     figure = run.path / "figures" / "spectrum.png"
     with explained(run.path):
-        figure.parent.mkdir(exist_ok=True)  # a directory that is read only fails early
+        own_directory(figure.parent)  # a directory that is read only fails early
     x, y = (
         jnp.asarray(a[:images]) for a in (dataset.train.inputs, dataset.train.targets)
     )
@@ -113,7 +117,7 @@ def measure_curvature(
     )
     below = np.asarray(spectrum.values) < -float(spectrum.width)
     with explained(run.path):
-        plot_spectral_density(spectrum).savefig(figure, dpi=DPI)
+        save_figure(plot_spectral_density(spectrum), figure, dpi=DPI)
     return (
         f"{run.path} after epoch {epoch}, loss of {len(y):,} training images\n"
         f"{point.describe()}\n"

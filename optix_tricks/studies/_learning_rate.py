@@ -16,8 +16,9 @@ from optix_tricks.dynamics import (
     scan_learning_rates,
     suggest_learning_rates,
 )
-from optix_tricks.recipes import OwnRun, PackagedRun
+from optix_tricks.recipes import Run
 from optix_tricks.reports import plot_range_test
+from optix_tricks.reports._save import save_figure
 from optix_tricks.training import (
     Batch,
     Dataset,
@@ -27,7 +28,7 @@ from optix_tricks.training import (
     epoch_order,
     steps_per_epoch,
 )
-from optix_tricks.training._run_directory import finite_lists
+from optix_tricks.training._run_directory import explained, finite_lists
 
 DPI = 150
 
@@ -40,7 +41,7 @@ class LearningRateStudy(NamedTuple):
 
 
 def find_learning_rate(
-    run: PackagedRun | OwnRun,
+    run: Run,
     dataset: Dataset,
     *,
     min_rate: float = 1e-5,
@@ -70,14 +71,15 @@ def find_learning_rate(
     Raises:
         ValueError: if the configuration or the range cannot be used.
     """
-    job, optimizers = run.job(dataset), run.optimizers(dataset)
+    plan = run.plan(dataset)
+    job = plan.job(run.seed)
     per_epoch = steps_per_epoch(dataset.train.size, job.batch_size)
 
     def optimizer(rate: Array) -> optax.GradientTransformation:
-        return optimizers(lambda count: rate)
+        return plan.optimizer(lambda count: rate)
 
     def init_fn(seed: int) -> TrainState:
-        own = run.at_seed(run.seed + seed).job(dataset)
+        own = plan.job(run.seed + seed)
         tx = optimizer(jnp.float32(min_rate))
         return create_state(own.params, own.batch_stats, tx, jax.random.key(own.seed))
 
@@ -134,6 +136,6 @@ def write_learning_rate_study(
         for rule, suggestion in study.suggestions._asdict().items()
     }
     run.write_json("range_test.json", curve | {"suggestions": suggestions})
-    (run.path / "figures").mkdir(exist_ok=True)
     figure = plot_range_test(*study, title=title)
-    figure.savefig(run.path / "figures" / "range_test.png", dpi=DPI)
+    with explained(run.path):
+        save_figure(figure, run.path / "figures" / "range_test.png", dpi=DPI)

@@ -11,9 +11,10 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from optix_tricks._files import replace_file
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics import eigenpairs, hessian_operator, noise_scale_from_norms
-from optix_tricks.studies._restored import restore_run
+from optix_tricks.runs._restored import restore_run
 from optix_tricks.training import (
     Batch,
     Dataset,
@@ -74,15 +75,12 @@ def probe_run(
         RunError: if the run's recipe or settings are unknown to this version.
         CheckpointError: if it has no checkpoint, or one of another model.
     """
-    run, job, exact, dataset, state, epoch = restore_run(
-        path, data_dir=data_dir, unfinished=True
-    )
-    rows = _rows(job, exact, dataset, state, epoch, on_step)
+    restored = restore_run(path, data_dir=data_dir, unfinished=True)
+    run, _, dataset, job, state, epoch = restored
+    rows = _rows(job, restored.in_float32(), dataset, state, epoch, on_step)
     text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
     with explained(run.path):
-        temporary = run.path / ".probe.jsonl.tmp"
-        temporary.write_text(text)
-        temporary.replace(run.path / "probe.jsonl")
+        replace_file(run.path / "probe.jsonl", text.encode())
     return rows
 
 

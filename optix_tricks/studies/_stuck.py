@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from optix_tricks._files import own_directory
 from optix_tricks.dynamics import diagnose, read_history
 from optix_tricks.reports import plot_diagnosis, read_run
+from optix_tricks.reports._save import save_figure
 from optix_tricks.studies._probe import Row, probe_run
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._run_directory import explained
@@ -44,7 +46,7 @@ def diagnose_run(
     run = read_run(path)
     figure = run.path / "figures" / "diagnosis.png"
     with explained(run.path):
-        figure.parent.mkdir(exist_ok=True)  # a directory that is read only fails early
+        own_directory(figure.parent)  # a directory that is read only fails early
     train, test = run.train, run.test
     if probe:
         train = _continued(train, probe_run(path, data_dir=data_dir, on_step=on_step))
@@ -53,7 +55,7 @@ def diagnose_run(
     history = read_history(train, test, batch_size=run.config.get("batch_size"))
     diagnosis = diagnose(history)
     with explained(run.path):
-        plot_diagnosis(history, diagnosis).savefig(figure, dpi=DPI)
+        save_figure(plot_diagnosis(history, diagnosis), figure, dpi=DPI)
     head = f"{run.path} ({run.recipe}, {len(train['step'])} rows"
     head += ", the last of a probe)" if probe else ")"
     return f"{head}\n{diagnosis}\nDrawn in {figure}"

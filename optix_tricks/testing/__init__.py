@@ -7,6 +7,7 @@ be asked.
 The lines start from `testing.IMPORTS`.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.testing import _strategies as strategies
 from optix_tricks.testing._check import NotApplicable, assert_column, showing
 from optix_tricks.testing._columns_trees import Layer, Pair, nnx_module, three_layers
@@ -82,3 +83,5 @@ __all__ = [
     "transformation_test",
     "with_a_loss",
 ]
+
+check_arguments(__name__)

@@ -1,29 +1,35 @@
 """The compiled training step and what it needs: networks, state, epochs, data, records.
 
 ====================  =====================================================
-networks              ResNet, ResNet9, ResNet18, ResNet34, ResNet50, BasicBlock,
-                      BottleneckBlock, ConvNorm, make_part, make_norm, call_norm,
-                      max_pool_2x2, global_max_pool, count_parameters,
-                      kernels_in_order, policy
+networks              Airbench, ResNet, ResNet9, ResNet18, ResNet34, ResNet50,
+                      BasicBlock, BottleneckBlock, ConvNorm, MLP, Transformer,
+                      make_part, make_norm, call_norm, max_pool_2x2,
+                      global_max_pool, count_parameters, kernels_in_order, policy
 a step                functional, create_state, normalize, make_train_step,
                       compile_step, compile_step_on_mesh, compile_step_on_devices,
-                      step_keys, prepared, jit, compiler_options
+                      LAYOUTS, state_shardings, device_bytes, step_keys, prepared,
+                      jit, compiler_options
+what devices do       Chip, CHIPS, chip_of, matrix_flops
 what is counted       accuracy, top_k_accuracy, label_accuracy, absolute_error,
-                      r_squared, default_metrics
+                      r_squared, default_metrics, confusion_matrix
 epochs                make_epoch, make_evaluate, predicted, epoch_order, epoch_orders,
                       steps_per_epoch, total_steps
-data                  Dataset, load_dataset, load_digits, load_arrays, load_tfds,
-                      generate, read_picture
+data                  Dataset, split_validation, load_dataset, load_digits,
+                      load_breast_cancer, load_diabetes, load_topics, bigram_loss,
+                      load_arrays, load_tfds, generate, read_picture
 data as a stream      Stream, stream_epoch, host_batches, ArraySource,
                       RandomResizedCrop, decode
-a run                 Job, train, RunDirectory, Checkpoints, load_params,
-                      restore_partially, environment
+a run                 Job, Phase, train, RunDirectory, Checkpoints, load_params,
+                      restore_partially, environment, DamagedCheckpoint, Stopped
 around them           early_stopping, refresh_batch_statistics, greedy_layerwise,
-                      hint_loss, teacher_labels, lookahead_statistics, on_slow_weights
+                      hint_loss, teacher_labels, lookahead_statistics, on_slow_weights,
+                      hardest_by_proxy, Proxy, Labelled, Chosen
 many at once          sweep, sweep_jobs, Way, measure_ways, fastest_way
 ====================  =====================================================
 """
 
+from optix_tricks._arguments import check_arguments
+from optix_tricks.training._airbench import Airbench
 from optix_tricks.training._averaged_statistics import (
     lookahead_statistics,
     on_slow_weights,
@@ -31,8 +37,14 @@ from optix_tricks.training._averaged_statistics import (
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._batch_statistics import refresh_batch_statistics
 from optix_tricks.training._blocks import BasicBlock, BottleneckBlock, ConvNorm
-from optix_tricks.training._checkpoint import CheckpointError, Checkpoints
+from optix_tricks.training._checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    DamagedCheckpoint,
+)
+from optix_tricks.training._chips import CHIPS, Chip, chip_of
 from optix_tricks.training._compiling import compiler_options, jit
+from optix_tricks.training._confusion import confusion_matrix
 from optix_tricks.training._data import load_dataset, load_tfds
 from optix_tricks.training._dataset import DataError, Dataset, load_arrays, load_digits
 from optix_tricks.training._early_stopping import (
@@ -40,28 +52,24 @@ from optix_tricks.training._early_stopping import (
     EarlyStoppingState,
     early_stopping,
 )
-from optix_tricks.training._epoch import (
-    epoch_order,
-    epoch_orders,
-    make_epoch,
-    make_evaluate,
-    predicted,
-    steps_per_epoch,
-    total_steps,
-)
+from optix_tricks.training._epoch import make_epoch, make_evaluate, predicted
 from optix_tricks.training._fine_tuning import (
     RestoreReport,
     load_params,
     restore_partially,
 )
+from optix_tricks.training._finite import NotFiniteError
+from optix_tricks.training._flops import matrix_flops
 from optix_tricks.training._generated import generate
+from optix_tricks.training._hardest import Chosen, Labelled, Proxy, hardest_by_proxy
 from optix_tricks.training._hints import LayerOutput, hint_loss, teacher_labels
 from optix_tricks.training._host_batches import ArraySource, Source, decode, host_batches
 from optix_tricks.training._host_crop import RandomResizedCrop
-from optix_tricks.training._job import Job, Settled
+from optix_tricks.training._job import Begin, Job, Phase
 from optix_tricks.training._layer_order import kernels_in_order
 from optix_tricks.training._layerwise import greedy_layerwise
-from optix_tricks.training._loop import Result, train
+from optix_tricks.training._layouts import LAYOUTS, device_bytes, state_shardings
+from optix_tricks.training._loop import train
 from optix_tricks.training._metrics import (
     Metric,
     absolute_error,
@@ -71,6 +79,13 @@ from optix_tricks.training._metrics import (
     r_squared,
     top_k_accuracy,
 )
+from optix_tricks.training._mlp import MLP
+from optix_tricks.training._orders import (
+    epoch_order,
+    epoch_orders,
+    steps_per_epoch,
+    total_steps,
+)
 from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
 from optix_tricks.training._pictures import read_picture
 from optix_tricks.training._placing import (
@@ -79,6 +94,8 @@ from optix_tricks.training._placing import (
     compile_step_on_mesh,
 )
 from optix_tricks.training._precision import Policy, policy
+from optix_tricks.training._rate_scale import scale_rate
+from optix_tricks.training._recovery import RestoredRun
 from optix_tricks.training._resnet import (
     ResNet,
     ResNet9,
@@ -89,7 +106,9 @@ from optix_tricks.training._resnet import (
     global_max_pool,
     max_pool_2x2,
 )
+from optix_tricks.training._result import Result
 from optix_tricks.training._run_directory import RunDirectory, RunError, environment
+from optix_tricks.training._saving import Stopped
 from optix_tricks.training._state import (
     Apply,
     TrainState,
@@ -111,30 +130,46 @@ from optix_tricks.training._step import (
 from optix_tricks.training._streaming import Stream, stream_epoch
 from optix_tricks.training._sweep import Sweep, sweep
 from optix_tricks.training._sweep_jobs import sweep_jobs
+from optix_tricks.training._tables import load_breast_cancer, load_diabetes
+from optix_tricks.training._text import bigram_loss, load_topics
+from optix_tricks.training._transformer import Transformer
+from optix_tricks.training._validation import split_validation
 from optix_tricks.training._ways import Way, fastest_way, measure_ways
 
 __all__ = [
+    "CHIPS",
+    "LAYOUTS",
+    "MLP",
+    "Airbench",
     "Alternate",
     "Apply",
     "ArraySource",
     "Augment",
     "BasicBlock",
     "Batch",
+    "Begin",
     "BottleneckBlock",
     "CheckpointError",
     "Checkpoints",
+    "Chip",
+    "Chosen",
     "ConvNorm",
+    "DamagedCheckpoint",
     "DataError",
     "Dataset",
     "EarlyStopping",
     "EarlyStoppingState",
     "Job",
+    "Labelled",
     "LayerOutput",
     "Metric",
     "Metrics",
     "Mix",
+    "NotFiniteError",
     "Part",
+    "Phase",
     "Policy",
+    "Proxy",
     "RandomResizedCrop",
     "ResNet",
     "ResNet9",
@@ -142,28 +177,34 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "RestoreReport",
+    "RestoredRun",
     "Result",
     "RunDirectory",
     "RunError",
-    "Settled",
     "Source",
     "Step",
     "StepKeys",
+    "Stopped",
     "Stream",
     "Sweep",
     "TrainState",
+    "Transformer",
     "Way",
     "absolute_error",
     "accuracy",
+    "bigram_loss",
     "call_norm",
+    "chip_of",
     "compile_step",
     "compile_step_on_devices",
     "compile_step_on_mesh",
     "compiler_options",
+    "confusion_matrix",
     "count_parameters",
     "create_state",
     "decode",
     "default_metrics",
+    "device_bytes",
     "early_stopping",
     "environment",
     "epoch_order",
@@ -173,22 +214,27 @@ __all__ = [
     "generate",
     "global_max_pool",
     "greedy_layerwise",
+    "hardest_by_proxy",
     "hint_loss",
     "host_batches",
     "jit",
     "kernels_in_order",
     "label_accuracy",
     "load_arrays",
+    "load_breast_cancer",
     "load_dataset",
+    "load_diabetes",
     "load_digits",
     "load_params",
     "load_tfds",
+    "load_topics",
     "lookahead_statistics",
     "make_epoch",
     "make_evaluate",
     "make_norm",
     "make_part",
     "make_train_step",
+    "matrix_flops",
     "max_pool_2x2",
     "measure_ways",
     "normalize",
@@ -200,6 +246,9 @@ __all__ = [
     "read_picture",
     "refresh_batch_statistics",
     "restore_partially",
+    "scale_rate",
+    "split_validation",
+    "state_shardings",
     "step_keys",
     "steps_per_epoch",
     "stream_epoch",
@@ -210,3 +259,5 @@ __all__ = [
     "total_steps",
     "train",
 ]
+
+check_arguments(__name__)

@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Key
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree
 from optix_tricks.training._state import Apply, TrainState
 from optix_tricks.transforms import averaged_params
@@ -40,7 +41,7 @@ def lookahead_statistics(
     check_count("sync_period", sync_period, minimum=1)
 
     def with_slow(
-        params: PyTree,
+        params: Arrays,
         batch_stats: PyTree,
         inputs: PyTree,
         *,

@@ -9,15 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optix_tricks._paths import named_leaves
+from optix_tricks._paths import Arrays, named_leaves
 from optix_tricks._tree import PyTree, check_arrays, wide_dtype
 from optix_tricks.training._state import Apply
 
 LARGE = 2.0**100
 
 
+class NoAverageError(ValueError):
+    """Statistics that are no average of the batches'."""
+
+
 def refresh_batch_statistics(
-    apply: Apply, params: PyTree, batch_stats: PyTree, batches: Iterable[Any]
+    apply: Apply, params: Arrays, batch_stats: PyTree, batches: Iterable[Any]
 ) -> PyTree:
     """Return the statistics of the normalisation layers, gathered anew over batches.
 
@@ -35,10 +39,16 @@ def refresh_batch_statistics(
     batch like the others, and its variances are larger by n / (n - 1).
 
     Helps wherever parameters are replaced: after `swa`, `ema_of_params` or `lookahead`
-    with their `averaged_params`, whose statistics belong to other weights; also after
-    training at a low momentum, whose statistics are those of few batches. Does little
-    with parameters that were just trained. Cost: one forward pass over the batches, and
-    three more over the first.
+    with their `averaged_params`, whose statistics belong to other weights, so that the
+    average can be worse than any of the weights in it; also after training at a low
+    momentum, whose statistics are those of few batches. Does little with parameters that
+    were just trained. Cost: one forward pass over the batches, and three more over the
+    first.
+
+    Beside others: dropout draws in the pass, as in training. `BatchRenorm` is taken as at
+    its start, where it is batch normalisation, and refused below other norms when its
+    bounds are constant. Networks with `SpectralNorm` are refused: its vectors are no
+    averages.
 
     Args:
         apply: the network; see `training.functional`. Where it draws random
@@ -71,8 +81,9 @@ def refresh_batch_statistics(
         >>> print(stats["norm"]["mean"], stats["norm"]["var"])
         [3.5] [5.]
 
-    Source: "Averaging Weights Leads to Wider Optima and Better Generalization",
-    Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, 2018, section 3.2.
+    Source: "Averaging Weights Leads to Wider Optima and Better Generalization", Izmailov,
+    Podoprikhin, Garipov, Vetrov and Wilson, 2018, section 3.2, over the whole training
+    set.
     """
     check_arrays("params", params)
     check_arrays("batch_stats", batch_stats)
@@ -98,13 +109,22 @@ def refresh_batch_statistics(
     )
 
 
+def run_over(
+    apply: Apply, params: Arrays, batch_stats: PyTree, batches: Iterable[Any]
+) -> PyTree:
+    """Return what the statistics become in a pass over batches in training mode."""
+    for inputs in batches:
+        batch_stats = _train_at(batch_stats, apply, params, inputs)
+    return batch_stats
+
+
 @functools.partial(jax.jit, static_argnums=1)
-def _train_at(old: PyTree, apply: Apply, params: PyTree, images: Array) -> PyTree:
+def _train_at(old: PyTree, apply: Apply, params: Arrays, images: Array) -> PyTree:
     """The batch statistics after a batch, from the old ones."""
     return apply(params, old, images, train=True)[1]
 
 
-def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyTree:
+def _momentum(apply: Apply, params: Arrays, zeros: PyTree, images: Array) -> PyTree:
     """Return m for each element, and see that the new statistics are m s + (1 - m) b."""
 
     def at(s: float) -> PyTree:
@@ -118,7 +138,7 @@ def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyT
     for name, at_zero, at_one, m in zip(names, *leaves, strict=True):
         is_affine = np.allclose(at_one, at_zero + m, rtol=1e-4, atol=1e-4, equal_nan=True)
         if not is_affine or (m > 1).any():
-            raise ValueError(
+            raise NoAverageError(
                 f"batch_stats at '{name}' must become m s + (1 - m) b in"
                 " training, with a b that no statistics change: it is no average, as the"
                 " vectors of SpectralNorm, or a layer before it normalises by its running"
@@ -130,7 +150,7 @@ def _momentum(apply: Apply, params: PyTree, zeros: PyTree, images: Array) -> PyT
 def _zeros(batch_stats: PyTree) -> PyTree:
     for name, x, _ in named_leaves(batch_stats):
         if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(
+            raise NoAverageError(
                 f"batch_stats must be floating, got {x.dtype} at '{name}':"
                 " keep it in a variable of another type."
             )

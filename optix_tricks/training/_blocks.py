@@ -6,13 +6,15 @@ statistics of norms are float32, whatever `dtype` the activations and `param_dty
 kernels have.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from optix_tricks.layers import BatchNorm, DropPath
+from optix_tricks.layers import BatchNorm, DropPath, LayerScale
 from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
 
 he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -28,12 +30,12 @@ class ConvNorm(nnx.Module):
         kernel_size: int,
         *,
         stride: int = 1,
-        scale_init: Any = nnx.initializers.ones,
-        kernel_init: Any = he_normal_fan_out,
+        scale_init: Callable[..., Any] = nnx.initializers.ones,
+        kernel_init: Callable[..., Any] = he_normal_fan_out,
         conv: Part = nnx.Conv,
         norm: Part = BatchNorm,
-        dtype: Any,
-        param_dtype: Any = jnp.float32,
+        dtype: DTypeLike,
+        param_dtype: DTypeLike = jnp.float32,
         axis_name: str | None,
         rngs: nnx.Rngs,
     ):
@@ -78,10 +80,12 @@ class BasicBlock(nnx.Module):
         stride: int,
         last_scale: Any,
         drop_path: float = 0.0,
+        layer_scale: float | None = None,
         **options: Any,
     ):
         self.conv1 = ConvNorm(in_features, width, 3, stride=stride, **options)
         self.conv2 = ConvNorm(width, width, 3, scale_init=last_scale, **options)
+        self.scale = _scale(width, layer_scale)
         self.shortcut = _shortcut(in_features, width, stride, options)
         self.drop = DropPath(drop_path, rngs=options["rngs"] if drop_path else None)
 
@@ -89,6 +93,7 @@ class BasicBlock(nnx.Module):
         """Return the features."""
         y = self.conv2(nnx.relu(self.conv1(x, train=train)), train=train)
         skip = x if self.shortcut is None else self.shortcut(x, train=train)
+        y = y if self.scale is None else self.scale(y)
         return nnx.relu(skip + self.drop(y, deterministic=not train))
 
 
@@ -105,12 +110,14 @@ class BottleneckBlock(nnx.Module):
         stride: int,
         last_scale: Any,
         drop_path: float = 0.0,
+        layer_scale: float | None = None,
         **options: Any,
     ):
         out_features = width * self.expansion
         self.conv1 = ConvNorm(in_features, width, 1, **options)
         self.conv2 = ConvNorm(width, width, 3, stride=stride, **options)
         self.conv3 = ConvNorm(width, out_features, 1, scale_init=last_scale, **options)
+        self.scale = _scale(out_features, layer_scale)
         self.shortcut = _shortcut(in_features, out_features, stride, options)
         self.drop = DropPath(drop_path, rngs=options["rngs"] if drop_path else None)
 
@@ -119,7 +126,12 @@ class BottleneckBlock(nnx.Module):
         y = nnx.relu(self.conv1(x, train=train))
         y = self.conv3(nnx.relu(self.conv2(y, train=train)), train=train)
         skip = x if self.shortcut is None else self.shortcut(x, train=train)
+        y = y if self.scale is None else self.scale(y)
         return nnx.relu(skip + self.drop(y, deterministic=not train))
+
+
+def _scale(features: int, init_value: float | None) -> LayerScale | None:
+    return None if init_value is None else LayerScale(features, init_value)
 
 
 def _shortcut(in_features: int, out_features: int, stride: int, options: dict) -> Any:

@@ -11,14 +11,18 @@ import jax
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
 
 
-def jit(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile `function` by `jax.jit`, with `compiler_options` for this machine.
+def jit(
+    function: Callable[..., Any], *, platform: str | None = None, **options: Any
+) -> Any:
+    """Compile `function` by `jax.jit`, with `compiler_options` for a platform.
+
+    That is JAX's default one if none is given.
 
     On a CPU the training step of a convolutional network then takes a half to three
     quarters of the time. The result must be called from outside of other compiled
     functions, as XLA has options for whole programs only.
     """
-    return jax.jit(function, compiler_options=compiler_options(), **options)
+    return jax.jit(function, compiler_options=compiler_options(platform), **options)
 
 
 def explained(
@@ -39,13 +43,15 @@ def explained(
                 raise ValueError(sentence) from error
             raise
 
+    if hasattr(compiled, "lower"):
+        call.lower = compiled.lower  # type: ignore[attr-defined]
     return call
 
 
 @functools.cache
-def compiler_options() -> dict[str, Any]:
-    """Return the options; none where there is no CPU, or this XLA does not know them."""
-    if jax.default_backend() != "cpu":
+def compiler_options(platform: str | None = None) -> dict[str, Any]:
+    """Return the options; none of what is no CPU, or where XLA does not know them."""
+    if (platform or jax.default_backend()) != "cpu":
         return {}
     try:
         jax.jit(lambda x: x, compiler_options=CPU_OPTIONS).lower(0.0).compile()

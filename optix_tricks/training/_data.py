@@ -1,4 +1,6 @@
-"""Any image-classification set of TensorFlow Datasets, read without TensorFlow.
+"""Data sets by name: those that are at hand, and those of TensorFlow Datasets.
+
+Of TFDS any image-classification set is read, without TensorFlow.
 
 TFDS and Pillow are imported only when one of its sets is asked for.
 """
@@ -10,6 +12,7 @@ import os
 import re
 import threading
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,18 @@ from optix_tricks.training._dataset import (
     write_npz,
 )
 from optix_tricks.training._generated import generate
+from optix_tricks.training._tables import load_breast_cancer, load_diabetes
+from optix_tricks.training._text import load_topics
 
+AT_HAND: dict[str, Callable[[], Dataset]] = {
+    "digits": load_digits,
+    "breast_cancer": load_breast_cancer,
+    "diabetes": load_diabetes,
+}
+OF_A_SIZE: dict[str, Callable[..., Dataset]] = {
+    "generated": generate,
+    "topics": load_topics,
+}
 _CACHE = "optix_tricks_arrays.npz"
 _CHUNK = 4096  # records read at once
 _PROBE_SECONDS = 5.0
@@ -39,15 +53,17 @@ def load_dataset(name: PathLike, *, data_dir: PathLike | None = None) -> Dataset
     """Load a data set by name.
 
     Args:
-      name: "digits"; "generated" or "generated/SIZE", of 64 or SIZE pixels; a path that
-        ends in ".npz"; else a set of a TFDS directory.
+      name: "digits", "breast_cancer" or "diabetes"; "generated" or "generated/SIZE", of
+        64 or SIZE pixels; "topics" or "topics/LENGTH", in windows of 64 or LENGTH
+        characters; a path that ends in ".npz"; else a set of a TFDS directory.
       data_dir: TFDS's directory.
     """
     name = os.fspath(name)
-    if name == "digits":
-        return load_digits()
-    if generated := re.fullmatch(r"generated(?:/(\d+))?", name):
-        return generate(int(generated[1] or 64))
+    if name in AT_HAND:
+        return AT_HAND[name]()
+    base, *size = name.split("/", 1)
+    if base in OF_A_SIZE and all(map(str.isdecimal, size)):
+        return OF_A_SIZE[base](*map(int, size))
     if name.endswith(".npz"):
         return load_arrays(name)
     return load_tfds(name, data_dir=data_dir)
@@ -120,6 +136,7 @@ def _builder(name: str, directory: Path) -> Any:
         infos = [p for k in (2, 3) for p in directory.glob("*/" * k + "features.json")]
         held = sorted(str(path.parent.relative_to(directory)) for path in infos)
         names = {*known, *(path.split(os.sep)[0] for path in held)}
+        names |= {*AT_HAND, *OF_A_SIZE}
         close = difflib.get_close_matches(base.lower(), sorted(names))
         raise DataError(
             f"there is no data set {name!r}: {directory} holds "

@@ -24,7 +24,7 @@ class DataError(RuntimeError):
 
 
 class Dataset(NamedTuple):
-    """Examples to train and to test on, as trees of NumPy arrays.
+    """Examples to train on, to test on and to choose by, as trees of NumPy arrays.
 
     Images are uint8 [n, size, size, channels], with the class of each, int32 [n].
     """
@@ -33,6 +33,7 @@ class Dataset(NamedTuple):
     train: Batch
     test: Batch
     class_names: tuple[str, ...] = ()  # where targets are classes
+    validation: Batch | None = None  # see `split_validation`
 
     @property
     def num_classes(self) -> int:
@@ -93,7 +94,10 @@ def load_arrays(path: PathLike) -> Dataset:
     way_out = f"write it by np.savez with {', '.join(ARRAYS)}"
     failure = f"{path} cannot be read as a .npz file"
     with explained(failure, way_out), open(path, "rb") as file:
-        arrays = dict(np.load(file, allow_pickle=False))
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it holds one array without a name")
+        arrays = dict(loaded)
     return checked(Path(path).stem, arrays)
 
 
@@ -122,6 +126,10 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
     for key in ARRAYS:
         way_out = "save all four under their names"
         require(key in arrays, f"{name}: {key}", "given", list(arrays), way_out)
+    for key, x in arrays.items():
+        way_out = "save arrays by np.savez, and nothing else in that file"
+        is_array = isinstance(x, np.ndarray)
+        require(is_array, f"{name}: {key}", "an array", type(x).__name__, way_out)
     x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)
     for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         what, found = f"{name}: {split}_images", f"{x.dtype} {list(x.shape)}"
@@ -137,6 +145,11 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
         way_out = "give each image the index of its class"
         require(ok, what, f"whole numbers [{len(x)}]", found, way_out)
     named = "class_names" in arrays
+    if named:
+        names = arrays["class_names"]
+        what, found = f"{name}: class_names", f"{names.dtype} {list(names.shape)}"
+        ok = names.ndim == 1 and names.dtype.kind in "USiu"
+        require(ok, what, "strings [classes]", found, "give each class one name")
     most = max(MOST_CLASSES, len(y_train) + len(y_test))
     highest = max(int(y_train.max()), int(y_test.max()))
     names = arrays["class_names"] if named else range(min(highest + 1, most))

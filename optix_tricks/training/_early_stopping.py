@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_nonnegative
 from optix_tricks._hyperparams import as_scalar
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_arrays
 
 
@@ -55,9 +56,12 @@ def early_stopping(
 
     Helps long runs on little data, where validation loss falls and rises again. Hurts
     with a learning rate that has yet to fall, as most of the gain of a cosine or
-    one-cycle schedule comes in its last steps. The best of many evaluations is a lucky
-    draw: report another set's metric. Cost: an evaluation each time; a copy of what is
-    kept, and a pass over it an evaluation.
+    one-cycle schedule comes in its last steps. A validation set must be set aside, and
+    the best of many evaluations is a lucky draw: report another set's metric. Cost: an
+    evaluation each time; a copy of what is kept, and a pass over it an evaluation.
+
+    Beside others: `reduce_on_plateau` and `plateau` watch the same metric: give the stop
+    the longer patience. Of `ema_of_params` keep the average, which is what was evaluated.
 
     Args:
         patience: how many bad evaluations in a row bring the stop. 0 is as 1: the first
@@ -88,7 +92,8 @@ def early_stopping(
         3 0.6 2 [1. 1.]
 
     Source: "Early Stopping - But When?", Prechelt, 1998; "Deep Learning", Goodfellow,
-    Bengio and Courville, 2016, section 7.8, algorithm 7.1.
+    Bengio and Courville, 2016, section 7.8, algorithm 7.1. No source names one patience
+    for all.
     """
     check_nonnegative("min_delta", min_delta)
     for name, count in (("patience", patience), ("warmup", warmup)):
@@ -98,7 +103,7 @@ def early_stopping(
         raise ValueError(f"mode must be 'min' or 'max', got {mode!r}.")
     sign = 1.0 if mode == "min" else -1.0
 
-    def init(params: PyTree = None) -> EarlyStoppingState:
+    def init(params: Arrays = None) -> EarlyStoppingState:
         check_arrays("params", params)
         return EarlyStoppingState(
             should_stop=jnp.zeros((), bool),
@@ -111,7 +116,7 @@ def early_stopping(
         )
 
     def update(
-        state: EarlyStoppingState, value: ArrayLike, params: PyTree = None
+        state: EarlyStoppingState, value: ArrayLike, params: Arrays = None
     ) -> EarlyStoppingState:
         _check_update(state.best_params, value, params)
         v, best = as_scalar(value), state.best_value
@@ -136,7 +141,7 @@ def early_stopping(
     return EarlyStopping(init, update)
 
 
-def _check_update(kept: PyTree, value: ArrayLike, params: PyTree) -> None:
+def _check_update(kept: PyTree, value: ArrayLike, params: Arrays) -> None:
     if jnp.ndim(value):
         raise ValueError(
             f"value must be a scalar, got an array of shape {jnp.shape(value)};"

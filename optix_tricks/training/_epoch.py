@@ -6,21 +6,24 @@ takes 154 MB.
 """
 
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Integer, Key
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_count
 from optix_tricks._packed import unpacked
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._compiling import jit
+from optix_tricks.training._confusion import confusion_matrix
+from optix_tricks.training._layouts import laid_out, on_each, on_mesh, split_batch
 from optix_tricks.training._metrics import Metric, default_metrics
 from optix_tricks.training._state import Apply, TrainState
 from optix_tricks.training._step import Metrics, Step
@@ -30,62 +33,12 @@ Predict = Callable[[Any], Any]  # from inputs to outputs
 Views = Callable[[Predict, Any], Any]  # such as `augment.flip_predict`
 
 
-def steps_per_epoch(size: int, batch_size: int) -> int:
-    """How many full batches `size` examples make.
-
-    Raises:
-      ValueError: if not one batch is full.
-    """
-    check_count("batch_size", batch_size, minimum=1)
-    steps = size // batch_size
-    if steps == 0:
-        raise ValueError(
-            f"batch_size must be at most the number of training examples, {size}, "
-            f"got {batch_size}."
-        )
-    return steps
-
-
-def epoch_order(
-    key: Key[Array, ""], epoch: int, size: int, batch_size: int
-) -> Int[Array, "steps batch"]:
-    """Indices of an epoch's batches: a fresh shuffle, an incomplete last batch dropped.
-
-    Raises:
-      ValueError: if not one batch is full.
-    """
-    steps = steps_per_epoch(size, batch_size)
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), size)
-    return order[: steps * batch_size].reshape(steps, batch_size)
-
-
-def total_steps(epochs: int | float, size: int, batch_size: int) -> int:
-    """How many steps a run has; of a fraction of an epoch its first batches, rounded up.
-
-    >>> total_steps(9.9, 50_000, 1024)
-    476
-    """
-    steps = epochs * steps_per_epoch(size, batch_size)
-    return math.ceil(round(steps, 9))  # 0.1 * 30 is 3, not 4
-
-
-def epoch_orders(
-    key: Key[Array, ""],
-    epochs: int | float,
-    size: int,
-    batch_size: int,
-    *,
-    first: int = 0,
-) -> Iterator[Int[Array, "steps batch"]]:
-    """Yield `epoch_order` of each epoch from `first` on; the last may be cut short."""
-    for epoch in range(first, math.ceil(epochs)):
-        done = epoch * steps_per_epoch(size, batch_size)
-        left = total_steps(epochs, size, batch_size) - done
-        yield epoch_order(key, epoch, size, batch_size)[:left]
-
-
 def make_epoch(
-    step: Step, *, mode: str = "auto"
+    step: Step,
+    *,
+    mode: str = "auto",
+    mesh: Mesh | None = None,
+    layout: str = "replicated",
 ) -> Callable[..., tuple[TrainState, Series]]:
     """Build `epoch(state, data, order, *, on_step=...) -> (state, metrics)`.
 
@@ -94,20 +47,25 @@ def make_epoch(
       mode: "scan" compiles the epoch as one program, "loop" calls one compiled step after
         the other. "auto" scans on accelerators and loops on a CPU, where XLA runs
         convolutions inside a loop about 14 times slower (jax issue 12868).
+      mesh: devices that split each batch; the data lie there, and the state by `layout`.
+      layout: see `state_shardings`.
 
     Returns:
       The epoch. `data` is a `Batch` of the whole training set on the device, `order` the
       indices from `epoch_order`; metrics come back as arrays [steps]. `on_step(i)` is
       called after step i in a loop, with at most two steps under way, and once at the end
-      of a scan. The state is donated.
+      of a scan. A loop ends early, after the step under way, once `should_stop()` is
+      true. The state is donated.
     """
     if mode not in ("auto", "scan", "loop"):
         raise ValueError(f"mode must be 'auto', 'scan' or 'loop', got {mode!r}.")
 
+    one = step if mesh is None else on_mesh(step, mesh, layout)
+
     def gathered(
         state: TrainState, data: Batch, index: Array
     ) -> tuple[TrainState, Metrics]:
-        return step(state, data.take(index))
+        return one(state, data.take(index))
 
     one_step = jit(gathered, donate_argnums=0)
 
@@ -115,31 +73,38 @@ def make_epoch(
     def scanned(
         state: TrainState, data: Batch, order: Array
     ) -> tuple[TrainState, Series]:
-        return lax.scan(lambda s, index: gathered(s, data, index), state, order)
+        state, metrics = lax.scan(lambda s, i: gathered(s, data, i), state, order)
+        if mesh is None:
+            return state, metrics
+        # Told once more: what a loop ends with may lie otherwise than what it carries.
+        return laid_out(state, mesh, layout), on_each(metrics, mesh)
 
     def looped(
         state: TrainState,
         data: Batch,
-        order: Array,
+        order: Array | np.ndarray,
         on_step: Callable[[int], None],
+        should_stop: Callable[[], bool],
     ) -> tuple[TrainState, Series]:
         def step_at(state: TrainState, i: int) -> tuple[TrainState, Metrics]:
             return one_step(state, data, order[i])
 
-        return run_steps(step_at, state, range(len(order)), on_step=on_step)
+        steps = range(len(order))
+        return run_steps(step_at, state, steps, on_step=on_step, should_stop=should_stop)
 
     def epoch(
         state: TrainState,
         data: Batch,
-        order: Integer[Array, "steps batch"],
+        order: Integer[Array | np.ndarray, "batches batch"],
         *,
         on_step: Callable[[int], None] = lambda i: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> tuple[TrainState, Series]:
         if not len(order):
             raise ValueError("order must hold at least one batch, got none.")
         scan = mode == "scan" or (mode == "auto" and jax.default_backend() != "cpu")
         if not scan:
-            return looped(state, data, order, on_step)
+            return looped(state, data, order, on_step, should_stop)
         state, metrics = scanned(state, data, order)
         jax.block_until_ready(metrics)
         on_step(len(order) - 1)
@@ -154,10 +119,12 @@ def run_steps(
     inputs: Iterable[Any],
     *,
     on_step: Callable[[int], None],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[TrainState, Series]:
     """Call a compiled step on one input after the other, with at most two under way.
 
-    Nothing is read back before the last step; metrics come as arrays [steps].
+    Nothing is read back before the last step, which is the one after which
+    `should_stop()` is true; metrics come as arrays [steps].
     """
     rows: list[Metrics] = []
     for i, each in enumerate(inputs):
@@ -166,6 +133,8 @@ def run_steps(
         if i > 0:
             jax.block_until_ready(rows[i - 1])
             on_step(i - 1)
+        if should_stop():
+            break
     jax.block_until_ready(rows[-1])
     on_step(len(rows) - 1)
     # Stacked on the host: a program with an argument a step takes seconds to compile.
@@ -179,11 +148,13 @@ class Evaluation(NamedTuple):
     loss: float
     metrics: dict[str, float]
     size: int  # examples
+    # Counts by class and by the class that is told, row by row, where they are asked for.
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
 
 def predicted(
     apply: Apply,
-    params: PyTree,
+    params: Arrays,
     batch_stats: PyTree,
     inputs: PyTree,
     *,
@@ -204,6 +175,8 @@ def make_evaluate(
     batch_size: int,
     views: Views | None = None,
     metrics: Mapping[str, Metric] | None = None,
+    confusion: bool = False,
+    mesh: Mesh | None = None,
 ) -> Callable[[PyTree, PyTree, Batch], Evaluation]:
     """Build `evaluate(params, batch_stats, data)`, exact on uneven last batches.
 
@@ -216,6 +189,10 @@ def make_evaluate(
         not.
       views: predicts from several views of each image, such as `flip_predict`.
       metrics: as in `make_train_step`.
+      confusion: count which class is taken for which; see `confusion_matrix`.
+      mesh: devices over which the network's work on a batch is split; losses and metrics
+        see the whole batch. Data may then be NumPy arrays, of which each batch is put
+        there by itself.
 
     Nothing is read back before the last batch.
 
@@ -224,22 +201,45 @@ def make_evaluate(
     """
     check_count("batch_size", batch_size, minimum=1)
 
+    # A network's batch, which the devices divide.
+    filled = batch_size if mesh is None else -(-batch_size // mesh.size) * mesh.size
+
     @jit
-    def predict(params: PyTree, batch_stats: PyTree, inputs: PyTree) -> PyTree:
-        return predicted(apply, params, batch_stats, inputs, views=views)
+    def predict(params: Arrays, batch_stats: PyTree, inputs: PyTree) -> PyTree:
+        if mesh is None:
+            return predicted(apply, params, batch_stats, inputs, views=views)
+        inputs = split_batch(inputs, mesh)
+        outputs = predicted(apply, params, batch_stats, inputs, views=views)
+        return on_each(outputs, mesh)
+
+    @jit
+    def gathered(data: Batch, index: Array) -> Batch:
+        batch = data.take(index)
+        return batch if mesh is None else on_each(batch, mesh)
+
+    def take(data: Batch, index: np.ndarray) -> Batch:
+        if mesh is None:
+            return data.take(jnp.asarray(index))
+        on_host = isinstance(jax.tree.leaves(data)[0], np.ndarray)
+        return (
+            jax.tree.map(lambda x: x[index], data) if on_host else gathered(data, index)
+        )
 
     @functools.partial(jit, static_argnames="size")
     def count(
         outputs: PyTree, batch: Batch, *, size: int
-    ) -> dict[str, tuple[Array, Array]]:
+    ) -> tuple[dict[str, tuple[Array, Array]], Array | None]:
         outputs, batch = jax.tree.map(lambda x: x[:size], (outputs, batch))
         counted = default_metrics(outputs, batch.targets) if metrics is None else metrics
+        matrix = None
+        if confusion and getattr(outputs, "ndim", None) == 2:
+            matrix = confusion_matrix(outputs, batch.targets, batch.weights)
         return {
             name: weighted(of(outputs, batch.targets), batch.weights)
             for name, of in {"loss": loss, **counted}.items()
-        }
+        }, matrix
 
-    def evaluate(params: PyTree, batch_stats: PyTree, data: Batch) -> Evaluation:
+    def evaluate(params: Arrays, batch_stats: PyTree, data: Batch) -> Evaluation:
         check_arrays("params", params)
         check_arrays("batch_stats", batch_stats)
         size = data.size
@@ -247,14 +247,17 @@ def make_evaluate(
             raise ValueError("data must hold at least one example, got none.")
         parts = []
         for start in range(0, size, batch_size):
-            index = jnp.arange(start, start + batch_size)
-            batch = data.take(jnp.where(index < size, index, 0))
+            index = np.arange(start, start + filled)
+            batch = take(data, np.where(index < size, index, 0))
             outputs = predict(params, batch_stats, batch.inputs)
             parts.append(count(outputs, batch, size=min(batch_size, size - start)))
-        sums = jax.tree.map(
-            lambda *x: np.sum(x, dtype=np.float64), *jax.device_get(parts)
+        sums, matrix = jax.tree.map(
+            lambda *x: np.sum(x, axis=0, dtype=np.float64), *jax.device_get(parts)
         )
         means = {name: float(total / weight) for name, (total, weight) in sums.items()}
-        return Evaluation(means.pop("loss"), means, size)
+        counts = None
+        if matrix is not None:
+            counts = tuple(tuple(map(int, row)) for row in matrix)
+        return Evaluation(means.pop("loss"), means, size, counts)
 
     return evaluate

@@ -1,11 +1,19 @@
 """TensorBoard's event files, written at once, so that a full disk is known at once."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from optix_tricks._files import refuse_link
 from optix_tricks.training._dataset import PathLike
-from optix_tricks.training._run_directory import explained
+from optix_tricks.training._run_directory import RunDirectory, explained
+
+
+def events_of(run: RunDirectory, *, from_step: int) -> Any:
+    """Open the events of a run; None, in a `with` statement, where another writes."""
+    directory = run.path / "tensorboard"
+    return EventFile(directory, from_step=from_step) if run.writes else nullcontext()
 
 
 class EventFile:
@@ -28,6 +36,7 @@ class EventFile:
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         event = self._event(wall_time=time.time(), step=from_step, session_log=start)
         with explained(self._run):
+            refuse_link(directory)
             directory.mkdir(parents=True, exist_ok=True)
             # The library names files by the second: two of one second must differ.
             suffix = f".{from_step:012d}"

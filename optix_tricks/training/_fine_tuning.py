@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from optix_tricks._paths import named_leaves
+from optix_tricks._paths import Arrays, named_leaves
 from optix_tricks._tree import PyTree, check_arrays
-from optix_tricks.training._checkpoint import CheckpointError
+from optix_tricks.training._checkpoint import CheckpointError, first_sound, numbers
+from optix_tricks.training._checksums import damaged
 from optix_tricks.training._dataset import PathLike
 
 
@@ -41,7 +42,7 @@ class RestoreReport(NamedTuple):
 
 
 def restore_partially(
-    params: PyTree,
+    params: Arrays,
     loaded: PyTree,
     *,
     rename: Mapping[str, str] | None = None,
@@ -56,10 +57,13 @@ def restore_partially(
     What happened to each array is returned and never guessed: print the report before a
     run. Batch statistics are restored likewise, by a second call.
 
-    Helps whenever the new task is like the old one, most where its labels are few: give
-    the kept layers a low rate by `layerwise_learning_rate_decay`, and the new head the
-    full one. Hurts where nothing carries over, and where the batch statistics are left
-    behind. Cost: a copy of what is loaded.
+    Helps whenever the new task is like the old one, most where its labels are few. Does
+    little where the new data are many. Hurts where nothing carries over, and where the
+    batch statistics are left behind. Cost: a copy of what is loaded.
+
+    Beside others: `layerwise_learning_rate_decay` or `scale_by_group` gives the kept
+    layers a low rate and the new head the full one; `refresh_batch_statistics` adapts the
+    statistics to the new images. Averages of `ema_of_params` are not in the parameters.
 
     Args:
         params: of the model, initialised: what is not loaded stays as it is. Shapes
@@ -179,7 +183,10 @@ def load_params(path: PathLike) -> dict[str, PyTree]:
         in a list are names as well, "0" and so on.
 
     Raises:
-        CheckpointError: if there is no complete checkpoint.
+        CheckpointError: if there is no complete checkpoint that is sound.
+
+    Warns:
+        DamagedCheckpoint: if a damaged one is passed over for an older one.
 
     Examples:
         >>> import tempfile
@@ -209,13 +216,14 @@ def load_params(path: PathLike) -> dict[str, PyTree]:
 
 
 def _newest_checkpoint(path: Path) -> Path:
-    if (path / "default").is_dir():
+    if path.name.isdigit() and (path / "default").is_dir():
+        if (name := damaged(path)) is not None:
+            raise CheckpointError(f"checkpoint {path} is damaged ({name}): give another.")
         return path
-    # Orbax gives a checkpoint its number for a name once it is complete.
     for directory in (path / "checkpoints", path):
-        epochs = [p for p in directory.glob("*") if p.name.isdigit()]
-        if epochs:
-            return max(epochs, key=lambda p: int(p.name))
+        if epochs := numbers(directory):
+            named = [(str(epoch), directory / str(epoch)) for epoch in reversed(epochs)]
+            return named[first_sound(named)][1]
     raise CheckpointError(
         f"no complete checkpoint in {path}: give the directory of a run, its checkpoints,"
         " or one of these."

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from optix_tricks._paths import Whole
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
 
 CLASSES, TRAIN, TEST = 10, 2048, 512
+LARGEST = 1024  # pixels of a side: 8 GB of images
 
 
-def generate(size: int = 64, *, seed: int = 0) -> Dataset:
+def generate(size: int = 64, *, seed: Whole = 0) -> Dataset:
     """Make images of ten classes: a smooth pattern each, moved, dimmed and noisy.
 
     A class is a sum of a few waves of random direction and colour. An image shows it at a
@@ -16,14 +18,14 @@ def generate(size: int = 64, *, seed: int = 0) -> Dataset:
     pattern and cannot learn the pixels.
 
     Args:
-      size: pixels of a side, at least 8.
+      size: pixels of a side, 8 to 1,024.
       seed: of everything; the same seed makes the same images.
 
     Returns:
       2,048 training and 512 test images, uint8 [n, size, size, 3].
     """
-    if size < 8:
-        raise ValueError(f"size must be at least 8 pixels, got {size}.")
+    if not 8 <= size <= LARGEST:
+        raise ValueError(f"size must be 8 to {LARGEST} pixels, got {size}.")
     rng = np.random.default_rng(seed)
     waves = 3
     frequency = rng.integers(1, 4, (CLASSES, waves, 2)) * rng.choice(

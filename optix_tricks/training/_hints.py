@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, widen
 from optix_tricks.layers import layer_outputs, named_layers
 from optix_tricks.training._modes import train_argument
@@ -89,9 +90,16 @@ def hint_loss(
     teacher's hint. The gradient by r is their difference; none flows into the hint.
 
     Helps nets thinner and deeper than their teacher, which do not train well by
-    themselves, as a first stage before distillation. Hurts where the guided layer is too
-    high: it then takes the student's freedom. Cost: a pass over the features, and the
-    teacher's forward pass.
+    themselves, as a first stage before distillation: on CIFAR-10 a student of 2.5 M
+    parameters reached 91.6 %, its teacher of 9 M 90.2 % (Romero et al.). Does little for
+    a student that trains well by itself. Hurts where the guided layer is too high: it
+    then takes the student's freedom. Cost: a pass over the features, and the teacher's
+    forward pass.
+
+    Beside others: `distillation` is the second stage. Mask weight decay behind the guided
+    layer. The teacher sees the augmented images, so that every augmentation works;
+    `teacher_labels` takes the place of `mix`, so that `mixup` and `cutmix` are not there
+    at the same time.
 
     Args:
         regressed: the student's features, through the regressor.
@@ -109,7 +117,8 @@ def hint_loss(
         [12.5]
 
     Source: "FitNets: Hints for Thin Deep Nets", Romero, Ballas, Kahou, Chassang, Gatta
-    and Bengio, 2015, equation 3.
+    and Bengio, 2015, equation 3, with the middle layers of both and a convolution for the
+    regressor.
     """
     both_floating = all(jnp.issubdtype(x.dtype, jnp.floating) for x in (regressed, hint))
     if regressed.shape != hint.shape or not both_floating:
@@ -124,7 +133,7 @@ def hint_loss(
 
 
 def teacher_labels(
-    apply: Apply, params: PyTree, batch_stats: PyTree, *, keep_labels: bool = False
+    apply: Apply, params: Arrays, batch_stats: PyTree, *, keep_labels: bool = False
 ) -> Mix:
     """Return a `mix` of `make_train_step` that replaces labels by a network's outputs.
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from optix_tricks._paths import Whole
 from optix_tricks.training._dataset import DataError, explained
 from optix_tricks.training._pictures import read_picture
 
@@ -116,7 +117,7 @@ def stack(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def host_batches(
     source: Source,
     batch_size: int,
-    seed: int,
+    seed: Whole,
     augment: HostAugment | None,
     workers: int,
     threads: int,

@@ -2,17 +2,17 @@
 
 import jax
 
-from optix_tricks._paths import named_leaves
+from optix_tricks._paths import Arrays, named_leaves
 from optix_tricks._tree import PyTree
 from optix_tricks.training._state import Apply
 
 
 def kernels_in_order(
-    apply: Apply, params: PyTree, batch_stats: PyTree, inputs: PyTree
+    apply: Apply, params: Arrays, batch_stats: PyTree, inputs: PyTree
 ) -> dict[str, int]:
     """Return the kernels' names, by first use in a call, and their places in the tree."""
 
-    def forward(params: PyTree) -> PyTree:
+    def forward(params: Arrays) -> PyTree:
         return apply(params, batch_stats, inputs, train=False)[0]
 
     leaves = named_leaves(params)

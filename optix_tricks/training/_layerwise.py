@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._state import Apply, functional
 
@@ -32,11 +33,16 @@ def greedy_layerwise(
     for the last. Then train the whole network, blocks and head, from where they stand.
 
     Helps deep nets that do not train from their initial weights: saturating units, no
-    normalisation, no shortcuts; each stage is as shallow as a net of one hidden layer.
-    Does little where good initial weights, batch normalisation or residual blocks let
-    all layers train at once. Hurts where the first block cannot do the task alone: what
-    its head has no use for is lost to the blocks above. Cost: the sum of the stages; in
-    each one pass forward through the blocks below, and none backward.
+    normalisation, no shortcuts; each stage is as shallow as a net of one hidden layer. A
+    toy of four sigmoid layers trains with it and stays at chance without. Does little
+    where good initial weights, batch normalisation or residual blocks let all layers
+    train at once. Hurts where the first block cannot do the task alone: what its head has
+    no use for is lost to the blocks above, and Bengio et al. found this supervised form
+    worse than their unsupervised one. Cost: the sum of the stages; in each one pass
+    forward through the blocks below, and none backward.
+
+    Beside others: take a lower rate for the whole than for the stages. A linear layer is
+    enough of a head. Batch statistics of frozen blocks stay as their stage left them.
 
     Args:
         blocks: modules called as `block(x, train=...)` or `block(x)`, the first on the
@@ -119,7 +125,7 @@ def _stage(below: list[_Network], block: _Network, head: _Network) -> _Network:
     head_apply, head_params, head_stats = head
 
     def apply(
-        params: PyTree,
+        params: Arrays,
         batch_stats: PyTree,
         inputs: PyTree,
         *,

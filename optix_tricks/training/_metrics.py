@@ -126,5 +126,11 @@ def default_metrics(outputs: PyTree, targets: PyTree) -> dict[str, Metric]:
 def _classes(outputs: Array, targets: Any) -> Array:
     if isinstance(targets, tuple):
         targets = targets[0]
+    shape = getattr(targets, "shape", None)
+    if shape not in (outputs.shape, outputs.shape[:-1]):
+        raise ValueError(
+            f"targets must be classes {list(outputs.shape[:-1])} or dense"
+            f" {list(outputs.shape)}, got {type(targets).__name__} {shape or ''}."
+        )
     is_dense = targets.ndim == outputs.ndim
     return jnp.argmax(targets, axis=-1) if is_dense else targets

@@ -7,7 +7,9 @@ import PIL.Image
 import PIL.ImageOps
 
 
-def read_picture(content: bytes, mode: str = "RGB") -> np.ndarray:
+def read_picture(
+    content: bytes, mode: str = "RGB", *, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Return the pixels of a picture, upright, uint8 [height, width, channel].
 
         8 bits     as they are; CMYK and palettes converted by Pillow, without a profile
@@ -21,6 +23,9 @@ def read_picture(content: bytes, mode: str = "RGB") -> np.ndarray:
     Args:
       content: of a file in any format that Pillow reads.
       mode: "RGB", or "L" for grey.
+      size: height and width wanted: the largest part of that shape in the middle is
+        taken and scaled by Pillow's bilinear filter, which averages what it makes
+        smaller. A picture of that size stays as it is, as one does without.
 
     Raises:
       OSError, ValueError: if it is no picture, or one of levels whose range is unknown.
@@ -39,4 +44,9 @@ def read_picture(content: bytes, mode: str = "RGB") -> np.ndarray:
         picture = picture.convert("RGBA")
     if picture.mode != mode:
         picture = picture.convert(mode)
+    if size is not None:
+        height, width = size
+        picture = PIL.ImageOps.fit(
+            picture, (width, height), method=PIL.Image.Resampling.BILINEAR
+        )
     return np.asarray(picture).reshape(picture.height, picture.width, -1)

@@ -55,8 +55,15 @@ def policy(name: str) -> Policy:
     precision and ends at 65,504 above and 6e-8 below. On accelerators both double the
     rate of convolutions and halve the memory of activations.
 
-    Helps on accelerators, whose matrix units are made for 16 bits. Does little on CPUs,
-    whose convolutions are computed in float32 all the same.
+    Helps on accelerators, whose matrix units are made for 16 bits; bfloat16 first. Does
+    little on CPUs, whose convolutions are computed in float32 all the same. Hurts, in
+    float16, whatever passes 65,504: sums over large images, nets without norms. Cost: on
+    accelerators half the memory of activations and up to twice the rate of convolutions;
+    float16 adds a pass over the gradients. On CPUs casts only.
+
+    Beside others: `sam` differentiates twice, and its second gradients may overflow too:
+    `dynamic_loss_scale(sam(skip_nonfinite(inner)))`. Clip and accumulate inside the loss
+    scale, not outside. Losses take 16-bit logits and compute in float32.
 
     Args:
       name: "float32", "bfloat16" or "float16".

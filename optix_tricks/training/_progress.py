@@ -11,15 +11,22 @@ from rich.progress import Progress as Bars
 
 from optix_tricks.training._metrics import written
 
+QUIET = Console(quiet=True)
 OF_A_ROW = ("kind", "step", "epoch", "loss", "seconds")  # and no metric
 
 
 class Progress:
     """Shows where a run is: a bar within it, and a printed row for each epoch."""
 
-    def __init__(self, epochs: int | float, steps: int, batch_size: int):
+    def __init__(
+        self,
+        epochs: int | float,
+        steps: int,
+        batch_size: int,
+        console: Console | None = None,
+    ):
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
-        self.console = Console()
+        self.console = console or Console()
         self._has_head = False
         self.bars = Bars(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -34,12 +41,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         """Start the bar."""
         self.bars.start()
+        self.total = round(self.epochs * self.steps)
         self.task = self.bars.add_task(
-            "",
-            total=round(self.epochs * self.steps),
-            epoch=1,
-            epochs=self.epochs,
-            rate="",
+            "", total=self.total, epoch=1, epochs=self.epochs, rate=""
         )
         return self
 
@@ -47,15 +51,20 @@ class Progress:
         """Take the bar away."""
         self.bars.stop()
 
-    def on_step(self, epoch: int) -> Callable[[int], None]:
-        """Return what to call after step i of an epoch."""
+    def on_begin(self, done: int, of: int) -> None:
+        """Show how far is what comes before the first epoch."""
+        self.bars.update(self.task, completed=done, total=of, epoch=0)
+
+    def on_step(self, epoch: int, first: int = 0) -> Callable[[int], None]:
+        """Return what to call after step i of those of an epoch from `first` on."""
         start = time.perf_counter()
 
         def update(i: int) -> None:
             rate = (i + 1) * self.batch_size / (time.perf_counter() - start)
             self.bars.update(
                 self.task,
-                completed=epoch * self.steps + i + 1,
+                completed=epoch * self.steps + first + i + 1,
+                total=self.total,
                 epoch=epoch + 1,
                 rate=f"{rate:,.0f} examples/s",
             )
@@ -63,29 +72,29 @@ class Progress:
         return update
 
     def end_epoch(
-        self, epoch: int, rows: list[dict[str, Any]], test: dict[str, Any]
+        self,
+        epoch: int,
+        rows: list[dict[str, Any]],
+        test: dict[str, Any],
+        validation: dict[str, Any] | None = None,
     ) -> None:
-        """Print an epoch's loss and its first metric, in training and in the test."""
+        """Print an epoch's loss and its first metric, in training and in each test."""
         metric = next((name for name in test if name not in OF_A_ROW), None)
-        if not self._has_head:
-            cells = "train loss", metric or "", "test loss", metric or ""
-            self._print("epoch", *cells, "seconds", style="bold")
-        loss = np.mean([row["loss"] for row in rows])
-        of_train = of_test = ""
-        if metric:
-            of_train = written(metric, np.mean([row[metric] for row in rows]))
-            of_test = written(metric, test[metric])
-        self._print(
-            f"{epoch + 1}",
-            f"{loss:.4f}",
-            of_train,
-            f"{test['loss']:.4f}",
-            of_test,
-            f"{test['seconds']:.1f}",
-        )
-
-    def _print(self, *cells: str, style: str | None = None) -> None:
+        names = ["loss", *([metric] if metric else [])]
+        train = {name: np.mean([row[name] for row in rows]) for name in names}
+        seen = {"train": train, "val": validation, "test": test}
+        head, cells = ["epoch"], [f"{epoch + 1}"]
+        for name, row in seen.items():
+            if row is not None:
+                head += [f"{name} loss", *([metric] if metric else [])]
+                cells += [f"{row['loss']:.4f}"]
+                cells += [written(metric, row[metric])] if metric else []
+        head, cells = [*head, "seconds"], [*cells, f"{test['seconds']:.1f}"]
+        lines = [cells] if self._has_head else [head, cells]
+        for line in lines:
+            text = " ".join(
+                f"{x:>{max(len(h), 7)}}" for x, h in zip(line, head, strict=True)
+            )
+            style = "bold" if line is head else None
+            self.console.print(text, style=style, highlight=False)
         self._has_head = True
-        widths = 7, 11, max(len(cells[2]), 9), 10, max(len(cells[4]), 9), 8
-        line = " ".join(f"{x:>{n}}" for x, n in zip(cells, widths, strict=True))
-        self.console.print(line, style=style, highlight=False)

@@ -11,8 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from optix_tricks._checks import check_count
+from optix_tricks._paths import Arrays
 from optix_tricks.layers import BatchNorm, stochastic_depth_rates
 from optix_tricks.training._blocks import BasicBlock, BottleneckBlock, ConvNorm
 from optix_tricks.training._parts import Part
@@ -20,6 +23,19 @@ from optix_tricks.training._parts import Part
 
 class ResNet(nnx.Module):
     """A residual network of four stages.
+
+        y = relu(x + norm(branch(x)))    in each block
+
+    with two 3x3 convolutions in a branch (`BasicBlock`), or 1x1, 3x3 and 1x1
+    (`BottleneckBlock`).
+
+    Helps any task on images; most tricks were measured on it. Hurts short runs on small
+    images, which learn faster in `ResNet9`. Cost: at width 64 and 1,000 classes 11.7 M
+    parameters (`ResNet18`) or 25.6 M (`ResNet50`).
+
+    Beside others: `zero_gamma`, `drop_path` and `layer_scale` are arguments of its
+    branches. The "cifar" stem keeps the size of small images, which the other divides by
+    four before the first block.
 
     Args:
       num_classes: number of logits.
@@ -34,6 +50,7 @@ class ResNet(nnx.Module):
         where the norm has no scale, or `norm` sets its `scale_init`.
       drop_path: rate at which the last block's branch is left out in training, an
         example at a time; it grows linearly from the first block (Huang et al., 2016).
+      layer_scale: the factors of branches at the start; None for none.
       conv: makes the convolutions.
       norm: makes the normalisations, of batches or of examples.
       dtype: of activations. Logits are always float32.
@@ -58,16 +75,23 @@ class ResNet(nnx.Module):
         stem: str = "imagenet",
         zero_init_last_gamma: bool = True,
         drop_path: float = 0.0,
+        layer_scale: float | None = None,
         conv: Part = nnx.Conv,
         norm: Part = BatchNorm,
-        dtype: Any = jnp.float32,
-        param_dtype: Any = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
         axis_name: str | None = None,
         rngs: nnx.Rngs,
     ):
+        check_count("width", width, minimum=1)
         if stem not in ("imagenet", "cifar"):
             raise ValueError(f"stem must be 'imagenet' or 'cifar', got {stem!r}.")
-        options = {"conv": conv, "norm": norm, "dtype": dtype, "rngs": rngs}
+        options: dict[str, Any] = {
+            "conv": conv,
+            "norm": norm,
+            "dtype": dtype,
+            "rngs": rngs,
+        }
         options |= {"param_dtype": param_dtype, "axis_name": axis_name}
         rates = iter(stochastic_depth_rates(sum(stages), drop_path))
         last_scale = (
@@ -89,6 +113,7 @@ class ResNet(nnx.Module):
                     stride=2 if stage > 0 and i == 0 else 1,
                     last_scale=last_scale,
                     drop_path=next(rates),
+                    layer_scale=layer_scale,
                     **options,
                 )
                 setattr(self, name, made)
@@ -116,10 +141,17 @@ ResNet50 = functools.partial(ResNet, stages=(3, 4, 6, 3), block=BottleneckBlock)
 class ResNet9(nnx.Module):
     """David Page's network for CIFAR-10: eight convolutions and a linear head.
 
-    prep - layer 1 (pool, residual of two) - layer 2 (pool) - layer 3 (pool, residual of
-    two) - global max-pool - linear x 1/8; widths w, 2w, 4w, 8w. 6.57 M parameters at
-    width 64. Pooling stands before the ReLU, which commutes with it, as it leaves less
-    to do. Images of at least 8x8 pixels.
+        prep - layer 1 (pool, residual of two) - layer 2 (pool) - layer 3 (pool,
+        residual of two) - global max-pool - linear x 1/8;    widths w, 2w, 4w, 8w
+
+    Pooling stands before the ReLU, which commutes with it, as it leaves less to do.
+    Images of at least 8x8 pixels.
+
+    Helps short runs on small images. Hurts long runs, where deeper networks end better.
+    Cost: 6.57 M parameters at width 64.
+
+    Beside others: no `zero_gamma`, as a ReLU stands between norm and sum: a branch that
+    starts at zero gets no gradient.
 
     Args:
       num_classes: number of logits.
@@ -144,11 +176,12 @@ class ResNet9(nnx.Module):
         in_channels: int = 3,
         conv: Part = nnx.Conv,
         norm: Part = BatchNorm,
-        dtype: Any = jnp.float32,
-        param_dtype: Any = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
         axis_name: str | None = None,
         rngs: nnx.Rngs,
     ):
+        check_count("width", width, minimum=1)
         layer: Callable[..., ConvNorm] = functools.partial(
             ConvNorm,
             kernel_size=3,
@@ -239,6 +272,6 @@ def _derivative_at_the_first(
     return y, jnp.sum(jnp.where(place == first, dx, 0), axis=(2, 4))
 
 
-def count_parameters(params: Any) -> int:
+def count_parameters(params: Arrays) -> int:
     """Number of elements of all arrays of a tree."""
     return sum(x.size for x in jax.tree.leaves(params))

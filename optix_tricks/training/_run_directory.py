@@ -1,7 +1,8 @@
 """The directory that holds all of a run: what it was, what it did, how to go on.
 
-config.json, environment.json, metrics.jsonl, result.json, tensorboard/, checkpoints/,
-figures/ and report.html. Text and Orbax's formats only; nothing is pickled.
+config.json, environment.json, metrics.jsonl, result.json, speed.json, confusion.json of
+classes, tensorboard/, checkpoints/, profile/, figures/ and report.html. Text, Orbax's and
+the profiler's formats only; nothing is pickled.
 """
 
 import datetime
@@ -22,8 +23,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from optix_tricks._files import open_to_write, replace_file
+from optix_tricks._rows import KINDS, rows_of
 from optix_tricks.training._dataset import PathLike
 
+RESTORE = "restore"  # the kind of a row that says that a run went back
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
 
 
@@ -34,12 +38,18 @@ class RunError(RuntimeError):
 class RunDirectory:
     """A run's directory, locked until it is closed or the process ends.
 
-    Make one with `start` or `reopen`, and use it in a `with` statement.
+    Make one with `start`, `reopen` or `follow`, and use it in a `with` statement.
+
+    Attributes:
+      path: of the directory.
+      writes: whether this process writes the files of which there is one; others of the
+        same run only read them.
     """
 
-    def __init__(self, path: PathLike):
+    def __init__(self, path: PathLike, *, writes: bool = True):
         self.path = Path(path)
-        self._lock = _lock(self.path)
+        self.writes = writes
+        self._lock = _lock(self.path) if writes else None
 
     def __enter__(self) -> "RunDirectory":
         """Return self."""
@@ -47,7 +57,13 @@ class RunDirectory:
 
     def __exit__(self, *error: object) -> None:
         """Free the directory for others."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    @classmethod
+    def follow(cls, path: PathLike) -> "RunDirectory":
+        """Read a directory that another process of the same run writes."""
+        return cls(path, writes=False)
 
     @classmethod
     def start(
@@ -74,14 +90,7 @@ class RunDirectory:
         Raises:
           RunError: if `path` is no run directory, or is in use.
         """
-        try:
-            said = json.loads((Path(path) / "config.json").read_text())
-            recipe, config = said["recipe"], said["config"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"--resume {path} is not a run directory: its config.json cannot be read "
-                f"({type(error).__name__})."
-            ) from error
+        recipe, config = read_settings(path, said_as=f"--resume {path}")
         return cls(path), recipe, config
 
     @property
@@ -90,16 +99,19 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a file whole or not at all."""
+        """Write a file whole or not at all; null for numbers that JSON does not have."""
+        if not self.writes:
+            return
+        text = json.dumps(strict(content), indent=2, default=os.fspath, allow_nan=False)
         with explained(self.path):
-            temporary = self.path / f".{name}.tmp"
-            temporary.write_text(json.dumps(content, indent=2, default=os.fspath) + "\n")
-            temporary.replace(self.path / name)
+            replace_file(self.path / name, f"{text}\n".encode())
 
     def append_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows, one line each, and see them safe on the disk."""
+        if not self.writes:
+            return
         text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
-        with explained(self.path), self.metrics_path.open("a") as file:
+        with explained(self.path), open_to_write(self.metrics_path) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -108,17 +120,53 @@ class RunDirectory:
         """All complete rows; a last line cut off by a crash is left out."""
         if not self.metrics_path.exists():
             return []
-        lines = self.metrics_path.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        try:
+            return list(rows_of(self.metrics_path))
+        except ValueError as error:
+            raise RunError(str(error)) from error
 
-    def cut_metrics(self, last_step: int) -> list[dict[str, Any]]:
-        """Keep the rows up to a step, from which the run goes on; return them."""
-        rows = [row for row in self.read_metrics() if row["step"] <= last_step]
+    def cut_metrics(self, last_step: int, *, tested: bool = True) -> list[dict[str, Any]]:
+        """Keep the rows up to a step, from which the run goes on; return them.
+
+        Those of tests after that step itself are kept if it was `tested`, and all that
+        say that the run went back.
+        """
+        rows = [
+            row
+            for row in self.read_metrics()
+            if row["kind"] not in KINDS
+            or row["step"] < last_step + (tested or row["kind"] == "train")
+        ]
+        if not self.writes:
+            return rows
         with explained(self.path):
-            temporary = self.path / ".metrics.jsonl.tmp"
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            temporary.replace(self.metrics_path)
+            text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
+            replace_file(self.metrics_path, text.encode())
         return rows
+
+
+def read_settings(
+    path: PathLike, *, said_as: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the recipe and the configuration in a run's config.json.
+
+    Raises:
+      RunError: if it cannot be read; names the path, as it was said.
+    """
+    try:
+        said = json.loads((Path(path) / "config.json").read_text())
+        recipe, config = said["recipe"], said["config"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(
+            f"{said_as or path} is not a run directory: its config.json cannot be read"
+            f" ({type(error).__name__})."
+        ) from error
+    if not (isinstance(recipe, str) and isinstance(config, dict)):
+        raise RunError(
+            f'{Path(path) / "config.json"} lacks "recipe", a string, or "config", an'
+            " object: restore it from where it was copied."
+        )
+    return recipe, config
 
 
 def check_new(path: PathLike) -> None:
@@ -138,6 +186,15 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
         name: None if isinstance(x, float) and not math.isfinite(x) else x
         for name, x in row.items()
     }
+
+
+def strict(x: Any) -> Any:
+    """Replace numbers that JSON does not have by null, however deep."""
+    if isinstance(x, dict):
+        return {name: strict(value) for name, value in finite(x).items()}
+    if isinstance(x, list | tuple):
+        return [strict(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 def finite_lists(x: Any) -> Any:
@@ -166,9 +223,11 @@ def environment() -> dict[str, Any]:
 
 def no_space(path: PathLike, why: str = "") -> RunError:
     """The error of a full disk; `why` is a clause that ends in a semicolon."""
+    is_run = (Path(path) / "config.json").is_file()
+    way_out = f"continue with --resume {path}" if is_run else "start again"
     return RunError(
-        f"no space left on the disk of {path}:{why} free some and continue with "
-        f"--resume {path}; what was written before is kept."
+        f"no space left on the disk of {path}:{why} free some and {way_out}; what was"
+        " written before is kept."
     )
 
 
@@ -191,7 +250,7 @@ def explained(path: PathLike) -> Iterator[None]:
 def _lock(path: Path) -> Any:
     """Take the directory for this process; the system frees it when the process ends."""
     with explained(path):
-        file = (path / ".lock").open("w")
+        file = open_to_write(path / ".lock", "w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

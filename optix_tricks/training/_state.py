@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from optix_tricks._packed import pack
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._modes import check_call, in_mode, train_argument
 
@@ -18,7 +20,7 @@ class TrainState(NamedTuple):
     """All that changes from step to step: a tree of arrays, the random key included."""
 
     step: Int[Array, ""]  # int32, steps done
-    params: PyTree
+    params: Arrays
     batch_stats: PyTree  # all that the network carries and no gradient moves
     opt_state: PyTree
     key: Key[Array, ""]  # never changes; each step folds its number in
@@ -31,7 +33,7 @@ class Apply(Protocol):
     def __hash__(self) -> int: ...
     def __call__(
         self,
-        params: PyTree,
+        params: Arrays,
         batch_stats: PyTree,
         inputs: PyTree,
         *,
@@ -54,7 +56,7 @@ def functional(
     model: nnx.Module,
     *,
     preprocess: Callable[[Any], Any] = pixels_as_floats,
-    output_dtype: Any = None,
+    output_dtype: DTypeLike | None = None,
 ) -> tuple[Apply, PyTree, PyTree]:
     """Split an nnx model once into a pure function and plain dicts of arrays.
 
@@ -96,7 +98,7 @@ def functional(
     }
 
     def apply(
-        params: PyTree,
+        params: Arrays,
         batch_stats: PyTree,
         inputs: PyTree,
         *,
@@ -149,7 +151,7 @@ def normalize(
 
 
 def create_state(
-    params: PyTree,
+    params: Arrays,
     batch_stats: PyTree,
     tx: optax.GradientTransformation,
     key: Key[Array, ""],
@@ -168,15 +170,17 @@ def create_state(
       key: from which all steps draw.
       packed: keep parameters and optimiser state in a few buffers (`optix_tricks.pack`).
         The step, the evaluation and checkpoints take either; `optix_tricks.unpack` gives
-        the tree back. Helps networks of hundreds of small arrays on a CPU; costs 30 ms of
-        compilation for each array that is packed.
+        the tree back. The masks and labels of `tx` decide which arrays share a buffer,
+        those that Optax's wrappers are given too if they are this package's or made by
+        `optix_tricks.per_buffer`. Helps networks of hundreds of small arrays on a CPU;
+        costs 30 ms of compilation for each array that is packed.
 
     Raises:
       ValueError: if parameters or statistics are shapes without values.
     """
     check_arrays("params", params)
     check_arrays("batch_stats", batch_stats)
-    own = jax.tree.map(jnp.copy, pack(params) if packed else params)
+    own = jax.tree.map(jnp.copy, pack(params, tx=tx) if packed else params)
     return _without_doubles(
         TrainState(
             step=jnp.zeros((), jnp.int32),

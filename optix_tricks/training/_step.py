@@ -11,11 +11,12 @@ from jax import lax
 from jaxtyping import Array, Float, Integer, Key
 
 from optix_tricks._packed import packed_like, unpacked
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, global_norm, safe_divide
 from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._metrics import Metric, default_metrics
 from optix_tricks.training._state import Apply, TrainState
-from optix_tricks.transforms import loss_scale, report
+from optix_tricks.transforms import loss_scale, report, skips_steps
 
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -78,8 +79,9 @@ def make_train_step(
     """Build the step `(state, batch) -> (state, metrics)`, pure and not yet compiled.
 
     Under `dynamic_loss_scale` the loss is multiplied by the scale before it is derived,
-    and nothing else needs to know: metrics are those of the loss as it is. A step whose
-    gradients are not finite leaves the batch statistics as they were.
+    and nothing else needs to know: metrics are those of the loss as it is. Where the
+    optimiser leaves out steps whose gradients are not finite, as under it, they leave the
+    batch statistics as they were too.
 
     Args:
       apply: the network; see `training.functional`.
@@ -139,7 +141,7 @@ def make_train_step(
             total, weight = weighted(values, batch.weights)
             return safe_divide(total, average(weight))
 
-        def objective(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+        def objective(params: Arrays) -> tuple[Array, tuple[PyTree, PyTree]]:
             """Of a plain tree: the derivative of an unpacking would be a sum of pads."""
             outputs, stats = apply(
                 params, state.batch_stats, inputs, train=True, key=keys.network
@@ -149,13 +151,13 @@ def make_train_step(
                 value = value + penalty(params)
             return scale * value, (outputs, stats)
 
-        def value_fn(params: PyTree, *, grad_fn: Any = None) -> Array:
+        def value_fn(params: Arrays, *, grad_fn: Any = None) -> Array:
             del grad_fn  # Optax's line searches want each extra argument to be taken.
             # The inner average, of equal trees, is there for the derivative: its
             # transpose averages the gradients over the devices.
             return average(objective(average(unpacked(params)))[0])
 
-        def grad_fn(params: PyTree) -> PyTree:
+        def grad_fn(params: Arrays) -> PyTree:
             grads, _ = jax.grad(objective, has_aux=True)(unpacked(params))
             return packed_like(average(grads), params)
 
@@ -180,8 +182,9 @@ def make_train_step(
             grad_fn=grad_fn,
         )
         gradient_norm = global_norm(grads)
-        kept = functools.partial(jnp.where, jnp.isfinite(gradient_norm))
-        batch_stats = jax.tree.map(kept, batch_stats, state.batch_stats)
+        if skips_steps(state.opt_state):
+            kept = functools.partial(jnp.where, jnp.isfinite(gradient_norm))
+            batch_stats = jax.tree.map(kept, batch_stats, state.batch_stats)
         said = {
             "loss": value / scale,
             **found,

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 from jax.sharding import Sharding
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Whole
 from optix_tricks.training._batch import Batch
-from optix_tricks.training._epoch import Series, run_steps, steps_per_epoch
+from optix_tricks.training._epoch import Series, run_steps
 from optix_tricks.training._host_batches import HostAugment, Source, host_batches
+from optix_tricks.training._orders import steps_per_epoch
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step
 
@@ -98,7 +100,7 @@ class Stream(Iterator[Batch]):
         source: Source,
         *,
         batch_size: int,
-        seed: int,
+        seed: Whole,
         augment: HostAugment | None = None,
         workers: int = 0,
         threads: int = 2,

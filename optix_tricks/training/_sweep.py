@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._tree import PyTree, check_arrays
-from optix_tricks.training._epoch import epoch_order, steps_per_epoch, total_steps
+from optix_tricks.training._hosts import refuse_hosts
 from optix_tricks.training._members import Members
+from optix_tricks.training._orders import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training._stacked import Evaluate, Stack, Step, batch_of
 from optix_tricks.training._ways import Way, fastest_way, measure_ways
 
@@ -106,6 +107,7 @@ def sweep(
         Histories, last states, and how it was run.
 
     Raises:
+        HostsError: where several processes train together.
         ValueError: if an argument is out of range, the arrays of `settings` differ in
             length, metrics have a wrong shape, or what `stop` returns has.
 
@@ -129,6 +131,7 @@ def sweep(
         >>> result.epochs
         array([[3, 3], [3, 3], [1, 1]])
     """
+    refuse_hosts("a sweep")
     check_positive("epochs", epochs)
     check_count("test_batch_size", test_batch_size, minimum=1)
     check_count("chunk_size", chunk_size, minimum=1)

@@ -15,6 +15,15 @@ from optix_tricks.training._state import TrainState, create_state
 from optix_tricks.training._step import Metrics
 from optix_tricks.training._sweep import Sweep, sweep
 
+BETWEEN = (  # what happens but in `train`
+    "phases",
+    "stop",
+    "observe",
+    "begin",
+    "restores",
+    "keep_best",
+)
+
 
 def sweep_jobs(
     build_job: Callable[[Any, int], Job],
@@ -42,9 +51,16 @@ def sweep_jobs(
         job's views.
 
     Raises:
-        ValueError: see `sweep`.
+        ValueError: if something is to happen between the jobs' epochs, as in phases; and
+            see `sweep`.
     """
     first = build_job(jax.tree.map(lambda x: x[0], settings), seeds[0])
+    for name in BETWEEN:
+        if getattr(first, name):
+            raise ValueError(
+                f"build_job must return jobs of one step throughout, got one with {name}:"
+                " train each of them by itself."
+            )
 
     def init(setting: PyTree, seed: int) -> TrainState:
         job = build_job(setting, seed)

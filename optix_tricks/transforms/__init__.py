@@ -38,11 +38,13 @@
 `averaged_params`
 `plateau`                  a state machine: has a metric stopped improving?
 `reduce_on_plateau`        less rate once it has
+`observe_plateau`          a value that it judges once an epoch
 `newton_cg`, `bfgs`,       second-order methods for small full-batch problems
 `lbfgs`, `nonlinear_cg`
 `escape_saddle`            leaves saddles along negative curvature
 `accumulate`               wrapper: one update from several micro-batches
-`skip_nonfinite`           wrapper: no step where a gradient is NaN or infinite
+`skip_nonfinite`,          wrapper: no step where a gradient is NaN or infinite
+`skips_steps`              whether a state is of such a chain
 `dynamic_loss_scale`,      wrapper: float16 gradients without underflow
 `loss_scale`
 `master_weights`           wrapper: float32 copies of 16-bit parameters
@@ -51,6 +53,7 @@
 =========================  ==================================================
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.transforms._accumulate import accumulate
 from optix_tricks.transforms._adabound import adabound, scale_by_adabound
 from optix_tricks.transforms._adadelta import adadelta, scale_by_adadelta
@@ -88,7 +91,7 @@ from optix_tricks.transforms._newton_schulz import scale_by_newton_schulz
 from optix_tricks.transforms._noise import add_noise
 from optix_tricks.transforms._nonlinear_cg import nonlinear_cg
 from optix_tricks.transforms._normalize_weights import normalize_weights
-from optix_tricks.transforms._plateau import reduce_on_plateau
+from optix_tricks.transforms._plateau import observe_plateau, reduce_on_plateau
 from optix_tricks.transforms._plateau_machine import plateau
 from optix_tricks.transforms._radam import radam, scale_by_radam
 from optix_tricks.transforms._report import report
@@ -96,7 +99,7 @@ from optix_tricks.transforms._rms import rmsprop, scale_by_rms, scale_by_stddev
 from optix_tricks.transforms._rotation import equilibrium_rotation, scale_by_rotation
 from optix_tricks.transforms._rounding import round_stochastically
 from optix_tricks.transforms._sam import sam
-from optix_tricks.transforms._skip_nonfinite import skip_nonfinite
+from optix_tricks.transforms._skip_nonfinite import skip_nonfinite, skips_steps
 
 __all__ = [
     "accumulate",
@@ -140,6 +143,7 @@ __all__ = [
     "newton_cg",
     "nonlinear_cg",
     "normalize_weights",
+    "observe_plateau",
     "plateau",
     "radam",
     "reduce_on_plateau",
@@ -165,6 +169,9 @@ __all__ = [
     "scale_by_trust_ratio",
     "sgd",
     "skip_nonfinite",
+    "skips_steps",
     "swa",
     "trace",
 ]
+
+check_arguments(__name__)

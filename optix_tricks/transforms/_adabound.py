@@ -106,6 +106,8 @@ def scale_by_adabound(
         correct2 = bias_correction(h["b2"], count)
         closed = h["gamma"] * count.astype(h["gamma"].dtype)
         return {
+            "new1": 1 - h["b1"],
+            "new2": 1 - h["b2"],
             "rate": h["learning_rate"] * jnp.sqrt(correct2) / correct1,
             "lower": h["final_lr"] * (closed / (closed + 1)),
             "upper": h["final_lr"] * ((closed + 1) / closed),
@@ -120,13 +122,15 @@ def scale_by_adabound(
         b1: Array,
         b2: Array,
         eps: Array,
+        new1: Array,
+        new2: Array,
         rate: Array,
         lower: Array,
         upper: Array,
         **_: Array,
     ) -> tuple[Array, ...]:
-        m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * jnp.square(g)
+        m = b1 * m + new1 * g
+        v = b2 * v + new2 * jnp.square(g)
         v_max = tuple(jnp.maximum(largest, v) for largest in v_max)
         root = safe_sqrt(v_max[0] if amsbound else v)
         return m * jnp.clip(rate / (root + eps), lower, upper), m, v, *v_max

@@ -70,12 +70,22 @@ def scale_by_adadelta(
     check_decay("rho", rho)
     check_nonnegative("eps", eps)
 
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        return {"new": 1 - h["rho"]}
+
     def rule(
-        g: Array, w: Array | None, e_g: Array, e_x: Array, *, rho: Array, eps: Array
+        g: Array,
+        w: Array | None,
+        e_g: Array,
+        e_x: Array,
+        *,
+        rho: Array,
+        eps: Array,
+        new: Array,
     ) -> tuple[Array, Array, Array]:
-        e_g = rho * e_g + (1 - rho) * jnp.square(g)
+        e_g = rho * e_g + new * jnp.square(g)
         u = safe_sqrt(e_x + eps) / safe_sqrt(e_g + eps) * g
-        e_x = rho * e_x + (1 - rho) * jnp.square(u)
+        e_x = rho * e_x + new * jnp.square(u)
         return u, e_g, e_x
 
     return leafwise(
@@ -83,6 +93,7 @@ def scale_by_adadelta(
         ScaleByAdadeltaState,
         hyperparams={"rho": rho, "eps": eps},
         slots={"e_g": 0.0, "e_x": 0.0},
+        prepare=prepare,
         mask=mask,
         state_dtype=state_dtype,
     )

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_nonnegative
@@ -80,15 +81,15 @@ def scale_by_rss(
     check_nonnegative("eps", eps)
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        return {"number": count if mean else jnp.ones_like(count)}
+        return {"number": count}
 
     def rule(
         g: Array, w: Array | None, total: Array, *, eps: Array, number: Array
     ) -> tuple[Array, Array]:
         total = total + jnp.square(g)
-        square = total / number
+        square = total / number if mean else total
         root = safe_sqrt(square + eps) if eps_in_sqrt else safe_sqrt(square) + eps
-        return g / jnp.where(total > 0, root, 1), total
+        return g / lax.select(total > 0, root, jnp.ones_like(root)), total
 
     return leafwise(
         rule,

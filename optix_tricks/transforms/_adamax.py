@@ -75,7 +75,7 @@ def scale_by_adamax(
     check_nonnegative("eps", eps)
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        return {"correct1": bias_correction(h["b1"], count)}
+        return {"new1": 1 - h["b1"], "correct1": bias_correction(h["b1"], count)}
 
     def rule(
         g: Array,
@@ -86,9 +86,10 @@ def scale_by_adamax(
         b1: Array,
         b2: Array,
         eps: Array,
+        new1: Array,
         correct1: Array,
     ) -> tuple[Array, Array, Array]:
-        m = b1 * m + (1 - b1) * g
+        m = b1 * m + new1 * g
         v = jnp.maximum(b2 * v, jnp.abs(g) + eps)
         return m / correct1 / v, m, v
 

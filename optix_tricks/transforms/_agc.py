@@ -103,7 +103,7 @@ def adaptive_grad_clip(
             w_norm = unit_norm(w, axis)
             bound = clipping * jnp.maximum(w_norm, eps)
             factor = clip_factor(unit_norm(g, axis), bound)
-            factor = jnp.where(jnp.isfinite(w_norm), factor, jnp.nan)
+            factor = factor + 0 * w_norm  # NaN where it is not finite
             clipped = jnp.sum(~(factor >= 1)) / max(factor.size, 1)
             return g * factor, jnp.min(factor, initial=1), clipped
 

@@ -101,13 +101,11 @@ def scale_by_amsgrad(
     before = bool(bias_correction_nu) and not after
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        correct1 = bias_correction(h["b1"], count)
-        correct2 = bias_correction(h["b2"], count)
-        one = jnp.ones_like(correct2)
         return {
-            "correct1": correct1 if bias_correction_mu else one,
-            "before_max": correct2 if before else one,
-            "after_max": correct2 if after else one,
+            "new1": 1 - h["b1"],
+            "new2": 1 - h["b2"],
+            "correct1": bias_correction(h["b1"], count),
+            "correct2": bias_correction(h["b2"], count),
         }
 
     def rule(
@@ -121,15 +119,17 @@ def scale_by_amsgrad(
         b2: Array,
         eps: Array,
         eps_root: Array,
+        new1: Array,
+        new2: Array,
         correct1: Array,
-        before_max: Array,
-        after_max: Array,
+        correct2: Array,
     ) -> tuple[Array, Array, Array, Array]:
-        m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * jnp.square(g)
-        v_max = jnp.maximum(v_max, v / before_max)
-        root = safe_sqrt(v_max / after_max + eps_root)
-        return m / correct1 / (root + eps), m, v, v_max
+        m = b1 * m + new1 * g
+        v = b2 * v + new2 * jnp.square(g)
+        v_max = jnp.maximum(v_max, v / correct2 if before else v)
+        square = v_max / correct2 if after else v_max
+        m_hat = m / correct1 if bias_correction_mu else m
+        return m_hat / (safe_sqrt(square + eps_root) + eps), m, v, v_max
 
     return leafwise(
         rule,

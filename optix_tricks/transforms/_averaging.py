@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from optix_tricks._checks import check_count, check_decay
 from optix_tricks._hyperparams import ScalarOrSchedule, as_scalar
 from optix_tricks._leafwise import PARAMETER, leafwise
-from optix_tricks._paths import is_hole, unbox
+from optix_tricks._paths import Arrays, is_hole, unbox
 from optix_tricks._slots import Form, take
 from optix_tricks._storage import load
 from optix_tricks._tree import Mask, PyTree, is_none
@@ -205,7 +205,7 @@ def _mix(w: Array, average: Array, decay: Array) -> Array:
     return w + decay * (average - w)
 
 
-def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
+def averaged_params(opt_state: PyTree, params: Arrays) -> PyTree:
     """Return the averaged parameters that an optimiser's state holds.
 
     Those of `ema_of_params` and `swa`, or the slow weights of `lookahead`, wherever they
@@ -249,7 +249,13 @@ def averaged_params(opt_state: PyTree, params: PyTree) -> PyTree:
         return None if w is None else jnp.array(w)
 
     pure = Form(unbox(params))
-    slots = [take(PARAMETER, average, pure) for average in averages]
+    try:
+        slots = [take(PARAMETER, average, pure) for average in averages]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "params must have the structure of the parameters whose average opt_state"
+            f" holds: {error}"
+        ) from error
     leaves = jax.tree.leaves(params, is_leaf=is_none)
     new = [chosen(*of_leaf) for of_leaf in zip(leaves, *slots, strict=True)]
     return Form(params).boxed.unflatten(new)

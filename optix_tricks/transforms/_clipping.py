@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_positive
@@ -253,5 +254,6 @@ def clip_factor(norm: Array, max_norm: Array) -> Array:
     """Return min(1, c / norm), or NaN where the norm is not finite."""
     # Chosen, and nothing divided by 0: the derivative is finite at norm 0, too.
     long = norm > max_norm
-    factor = jnp.where(long, max_norm / jnp.where(long, norm, 1.0), 1.0)
-    return jnp.where(jnp.isfinite(norm), factor, jnp.nan)
+    one = jnp.ones_like(norm)
+    above = lax.select(long, jnp.broadcast_to(max_norm, norm.shape), one)
+    return above / lax.select(long, norm, one) + 0 * norm

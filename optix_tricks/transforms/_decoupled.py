@@ -25,10 +25,17 @@ def descend(schedule: ScalarOrSchedule) -> optax.GradientTransformationExtraArgs
     r"""Multiply by :math:`-\eta_t`, for updates that already contain a learning rate."""
     check_nonnegative("schedule", schedule)
 
-    def rule(g: Array, w: Array | None, *, schedule: Array) -> tuple[Array]:
-        return (-schedule * g,)
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        return {"factor": -h["schedule"]}
 
-    return leafwise(rule, DescendState, hyperparams={"schedule": schedule})
+    def rule(
+        g: Array, w: Array | None, *, schedule: Array, factor: Array
+    ) -> tuple[Array]:
+        return (factor * g,)
+
+    return leafwise(
+        rule, DescendState, hyperparams={"schedule": schedule}, prepare=prepare
+    )
 
 
 def decay_and_descend(

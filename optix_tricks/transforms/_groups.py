@@ -99,10 +99,11 @@ def scale_by_group(
     def known_labels(tree: PyTree) -> PyTree:
         leaves, treedef = _with_labels(labels, tree, "labels", "labels")
         for path, label in leaves:
-            if label not in scales:
+            if label not in [*scales]:
                 raise ValueError(
                     f"scales must have every label, got {sorted(scales)}, and {path} has "
-                    f"the label {label!r}: add it, with 1 for leaves that are to stay."
+                    f"the label {label!r}: add it, with 1 for leaves that are to stay,"
+                    " or correct labels."
                 )
         return treedef.unflatten([label for _, label in leaves])
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from optix_tricks._layout import per_buffer
 from optix_tricks._masks import warn_of_unfound
 from optix_tricks._paths import Leaf, map_named, named_leaves
 from optix_tricks._tree import PyTree, is_none, resolve_labels
@@ -44,6 +45,7 @@ def label_by_path(patterns: Mapping[str, Any]) -> Callable[[PyTree], PyTree]:
             'has none of them: add one; "" is found in every path.'
         )
 
+    @per_buffer
     def labels(tree: PyTree) -> PyTree:
         warn_of_unfound("label_by_path", list(patterns), tree)
         return map_named(label_of, tree)

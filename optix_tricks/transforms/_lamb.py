@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_nonnegative, check_positive
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
-from optix_tricks._tree import Mask, PyTree, safe_divide
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._adam import scale_by_adam
 from optix_tricks.transforms._decay import add_decayed_weights
 from optix_tricks.transforms._in_float32 import chain_in_float32
@@ -117,10 +118,11 @@ def _trust_ratio(
         w_norm = jnp.maximum(layer.norm(w), min_norm)
         u_norm = jnp.maximum(layer.norm(u), min_norm)
         size = w_norm if phi is None else phi(w_norm)
-        ratio = jnp.clip(safe_divide(size, u_norm + eps), min_ratio, max_ratio)
-        usable = (w_norm > 0) & (u_norm > 0)
-        ratio = trust_coefficient * jnp.where(usable, ratio, 1.0)
-        ratio = jnp.where(jnp.isfinite(w_norm + u_norm), ratio, jnp.nan)
+        usable, one = (w_norm > 0) & (u_norm > 0), jnp.ones_like(w_norm)
+        quotient = size / lax.select(usable, u_norm + eps, one)
+        ratio = jnp.minimum(jnp.maximum(quotient, min_ratio), max_ratio)
+        ratio = trust_coefficient * lax.select(usable, ratio, one)
+        ratio = ratio + 0 * (w_norm + u_norm)  # NaN where a norm is not finite
         return layer.spread(ratio) * u, ratio
 
     return leafwise(

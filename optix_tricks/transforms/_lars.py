@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._tree import Mask, PyTree, safe_divide
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
@@ -112,10 +113,11 @@ def scale_by_lars(
             w_norm = norm(w)
             g_norm = norm(g + weight_decay * w if ratio == "optax" else g)
             apart = weight_decay * w_norm if ratio == "paper" else 0.0
-            quotient = safe_divide(w_norm, g_norm + apart + eps)
-            usable = (w_norm > 0) & (g_norm > 0)
-            r = trust_coefficient * jnp.where(usable, quotient, 1.0)
-            return jnp.where(jnp.isfinite(w_norm + g_norm), r, jnp.nan)
+            usable, one = (w_norm > 0) & (g_norm > 0), jnp.ones_like(w_norm)
+            above = lax.select(usable, w_norm, one)
+            below = lax.select(usable, g_norm + apart + eps, one)
+            r = trust_coefficient * (above / below)
+            return r + 0 * (w_norm + g_norm)  # NaN where a norm is not finite
 
         def filters(leaf: Any, g: Array, w: Array) -> tuple[Array, Array]:
             r = ratio_of(unit_norm, g, w)

@@ -65,12 +65,18 @@ def scale_by_learning_rate(
     check_nonnegative("learning_rate", learning_rate)
     sign = -1 if flip_sign else 1
 
-    def rule(g: Array, w: Array | None, *, learning_rate: Array) -> tuple[Array]:
-        return (sign * learning_rate * g,)
+    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        return {"factor": sign * h["learning_rate"]}
+
+    def rule(
+        g: Array, w: Array | None, *, learning_rate: Array, factor: Array
+    ) -> tuple[Array]:
+        return (factor * g,)
 
     return leafwise(
         rule,
         ScaleByLearningRateState,
         hyperparams={"learning_rate": learning_rate},
+        prepare=prepare,
         mask=mask,
     )

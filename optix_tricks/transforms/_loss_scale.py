@@ -68,7 +68,7 @@ def dynamic_loss_scale(
     has gradients :math:`S` times as large; the step multiplies it, this wrapper divides
     again, in float32, where the small ones fit. If a gradient overflowed the step is left
     out: the inner transformation is not run and its state stands still. The rule is that
-    of `torch.amp.GradScaler`, within bounds.
+    of `torch.amp.GradScaler`, within bounds and from 2^15 where that begins at 2^16.
 
     ::
 
@@ -93,7 +93,8 @@ def dynamic_loss_scale(
     `value_fn` and `grad_fn` are divided as well, so that `sam` works inside; its second
     gradients may overflow too: `dynamic_loss_scale(sam(skip_nonfinite(inner)))`.
 
-    Helps in float16. Useless in bfloat16 and float32, whose range is that of float32.
+    Helps in float16. Does nothing in bfloat16 and float32, whose range is that of
+    float32.
 
     Args:
       inner: any transformation.

@@ -50,6 +50,9 @@ def master_weights(
     Helps wherever parameters are kept in 16 bits. A network that computes in bfloat16
     from float32 parameters has no need of it. `round_stochastically` needs no memory.
 
+    Beside others: `policy(...)._replace(param=jnp.bfloat16).optimizer(tx)` adds the
+    masters by itself.
+
     Args:
       inner: any transformation.
 

@@ -19,7 +19,7 @@ class TraceState(NamedTuple):
     """State of `trace`."""
 
     count: Any  # int32 [], steps done
-    hyperparams: dict[str, Any]  # momentum (the decay), dampening
+    hyperparams: dict[str, Any]  # momentum (the decay), dampening where there is one
     trace: PyTree  # like the parameters, float32 unless state_dtype says otherwise
 
 
@@ -27,7 +27,7 @@ def trace(
     decay: ScalarOrSchedule,
     *,
     nesterov: bool = False,
-    dampening: ScalarOrSchedule = 0.0,
+    dampening: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -45,6 +45,7 @@ def trace(
       decay: momentum :math:`\rho` in [0, 1]; 1 adds up all gradients.
       nesterov: look ahead, in the form of Sutskever et al. used by Optax and PyTorch.
       dampening: :math:`\tau` in [0, 1]; as in PyTorch the first gradient is taken whole.
+        None is 0 for good and saves a multiplication.
       mask: which leaves have momentum; the others pass unchanged and have no slot.
       state_dtype: dtype of the slot, float32 by default.
 
@@ -71,12 +72,15 @@ def trace(
       learning, 2013.
     """
     check_fraction("decay", decay)
-    check_fraction("dampening", dampening)
+    if dampening is not None:
+        check_fraction("dampening", dampening)
     if nesterov and isinstance(dampening, (int, float)) and dampening != 0:
         raise ValueError(
             f"dampening must be 0 with nesterov=True, got {dampening!r}: Nesterov's step "
             "is defined without it."
         )
+
+    dampened = {} if dampening is None else {"dampening": dampening}
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         return {"weight": jnp.where(count == 1, 1.0, 1.0 - h["dampening"])}
@@ -87,18 +91,18 @@ def trace(
         v: Array,
         *,
         momentum: Array,
-        dampening: Array,
-        weight: Array,
+        weight: Array | None = None,
+        dampening: Array | None = None,
     ) -> tuple[Array, Array]:
-        v = momentum * v + weight * g
+        v = momentum * v + (g if weight is None else weight * g)
         return (g + momentum * v if nesterov else v), v
 
     return leafwise(
         rule,
         TraceState,
-        hyperparams={"momentum": decay, "dampening": dampening},
+        hyperparams={"momentum": decay} | dampened,
         slots={"trace": 0.0},
-        prepare=prepare,
+        prepare=prepare if dampened else None,
         mask=mask,
         state_dtype=state_dtype,
     )
@@ -158,14 +162,13 @@ def ema(
     check_decay("decay", decay)
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        correct = bias_correction(h["decay"], count)
-        return {"correct": correct if debias else jnp.ones_like(correct)}
+        return {"new": 1 - h["decay"], "correct": bias_correction(h["decay"], count)}
 
     def rule(
-        g: Array, w: Array | None, m: Array, *, decay: Array, correct: Array
+        g: Array, w: Array | None, m: Array, *, decay: Array, new: Array, correct: Array
     ) -> tuple[Array, Array]:
-        m = decay * m + (1 - decay) * g
-        return m / correct, m
+        m = decay * m + new * g
+        return (m / correct if debias else m), m
 
     return leafwise(
         rule,
@@ -183,7 +186,7 @@ def sgd(
     *,
     momentum: ScalarOrSchedule | None = None,
     nesterov: bool = False,
-    dampening: ScalarOrSchedule = 0.0,
+    dampening: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:

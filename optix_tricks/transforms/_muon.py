@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative, check_positive
@@ -47,7 +48,7 @@ def muon(
     adam_eps_root: ScalarOrSchedule = 0.0,
     adam_weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = hidden_matrices,
-    compute_dtype: Any = None,
+    compute_dtype: DTypeLike | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Muon for the hidden matrices and kernels, AdamW for everything else.

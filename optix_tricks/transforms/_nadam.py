@@ -97,12 +97,14 @@ def scale_by_nadam(
         eps: Array,
         eps_root: Array,
         momentum_decay: Array,
+        new1: Array,
+        new2: Array,
         of_moment: Array,
         of_gradient: Array,
         correct2: Array,
     ) -> tuple[Array, Array, Array]:
-        m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * jnp.square(g)
+        m = b1 * m + new1 * g
+        v = b2 * v + new2 * jnp.square(g)
         m_hat = of_moment * m + of_gradient * g
         return m_hat / (safe_sqrt(v / correct2 + eps_root) + eps), m, v
 
@@ -119,6 +121,8 @@ def scale_by_nadam(
             until_now = (1 - now) + now * gathered
             until_after = (1 - after) + after * until_now
             return {
+                "new1": 1 - h["b1"],
+                "new2": 1 - h["b2"],
                 "of_moment": after / until_after,
                 "of_gradient": (1 - now) / until_now,
                 "correct2": bias_correction(h["b2"], count),

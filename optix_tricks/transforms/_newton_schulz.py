@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from optix_tricks._checks import check_count, check_positive
@@ -26,7 +27,7 @@ def scale_by_newton_schulz(
     ns_steps: int = 5,
     ns_coeffs: tuple[float, float, float] = COEFFICIENTS,
     eps: ScalarOrSchedule = 1e-7,
-    compute_dtype: Any = None,
+    compute_dtype: DTypeLike | None = None,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replace each update by a matrix of its directions, all of about the same length.

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import optax
 from jax.typing import ArrayLike
 
@@ -40,6 +41,7 @@ def reduce_on_plateau(
     accumulation_size: int | ScalarOrSchedule = 1,
     min_scale: ScalarOrSchedule = 0.0,
     mode: str = "min",
+    per_step: bool = True,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scale updates down once a metric no longer improves.
@@ -63,6 +65,8 @@ def reduce_on_plateau(
       accumulation_size: the steps whose values are averaged before one judgement.
       min_scale: the smallest scale.
       mode: "min" or "max".
+      per_step: judge the value of each step. If False `update` takes none and only
+        scales, and `observe_plateau` judges, as once an epoch.
       mask: which leaves are scaled; the others pass unchanged.
 
     Returns:
@@ -118,16 +122,75 @@ def reduce_on_plateau(
         **extra_args: Any,
     ) -> tuple[PyTree, ReduceOnPlateauState]:
         del extra_args
-        if value is None:
-            raise ValueError(
-                "value must be given to reduce_on_plateau: call update(updates, state,"
-                " params, value=loss)."
-            )
         values = current_values(hyperparams, state.hyperparams, state.count)
-        after = plateau(mode=mode, **values).update(state.plateau, value)
+        after = state.plateau
+        if per_step:
+            if value is None:
+                raise ValueError(
+                    "value must be given to reduce_on_plateau: call update(updates,"
+                    " state, params, value=loss)."
+                )
+            after = plateau(mode=mode, **values).update(after, value)
         link = scale_by_learning_rate(after.scale, flip_sign=False, mask=mask)
         before = ScaleByLearningRateState(state.count, {"learning_rate": after.scale})
         updates, (count, _) = link.update(updates, before, params)
         return updates, ReduceOnPlateauState(count, values, after)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def observe_plateau(opt_state: PyTree, value: ArrayLike, *, mode: str = "min") -> PyTree:
+    r"""Judge a metric that is there once an epoch; no weight moves.
+
+    .. math:: s \leftarrow \text{plateau}(s, v)
+
+    in each state of `reduce_on_plateau(per_step=False)`, however deep it lies, with the
+    hyperparameters that stand there. The steps that follow are scaled by what comes out.
+
+    Helps where there is a validation loss: it is quieter than that of a batch, and rises
+    where a network begins to learn by heart. Hurts where an epoch is long: the rate stays
+    too high for `patience` of them. Cost: free.
+
+    Args:
+      opt_state: of a chain that has a `reduce_on_plateau`.
+      value: the metric.
+      mode: as that of the transformation.
+
+    Returns:
+      A state like `opt_state`.
+
+    Raises:
+      ValueError: if there is no plateau in it, or the value is no scalar.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> tx = reduce_on_plateau(factor=0.5, patience=1, per_step=False)
+      >>> state = tx.init(jnp.zeros(2))
+      >>> for validation_loss in (1.0, 0.8, 0.8):
+      ...     state = observe_plateau(state, validation_loss)
+      ...     updates, state = tx.update(jnp.ones(2), state)  # an epoch of them
+      ...     print(updates)
+      [1. 1.]
+      [1. 1.]
+      [0.5 0.5]
+
+    References:
+      `torch.optim.lr_scheduler.ReduceLROnPlateau`, whose `step(metrics)` this is.
+    """
+
+    def is_plateau(node: Any) -> bool:
+        return isinstance(node, ReduceOnPlateauState)
+
+    if not any(map(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))):
+        raise ValueError(
+            "opt_state must hold a plateau, and has none: put"
+            " reduce_on_plateau(per_step=False) into the chain."
+        )
+
+    def judged(node: Any) -> Any:
+        if not is_plateau(node):
+            return node
+        machine = plateau(mode=mode, **node.hyperparams)
+        return node._replace(plateau=machine.update(node.plateau, value))
+
+    return jax.tree.map(judged, opt_state, is_leaf=is_plateau)

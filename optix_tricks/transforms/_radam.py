@@ -104,6 +104,8 @@ def scale_by_radam(
         known = (now >= h["threshold"]) & (now > 4)
         r = safe_sqrt(jnp.where(known, square, 0))
         return {
+            "new1": 1 - h["b1"],
+            "new2": 1 - h["b2"],
             "correct1": bias_correction(h["b1"], count),
             "correct1_next": bias_correction(h["b1"], count + 1),
             "correct2": bias_correction(h["b2"], count),
@@ -122,15 +124,17 @@ def scale_by_radam(
         eps: Array,
         eps_root: Array,
         threshold: Array,
+        new1: Array,
+        new2: Array,
         correct1: Array,
         correct1_next: Array,
         correct2: Array,
         r: Array,
     ) -> tuple[Array, Array, Array]:
-        m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * jnp.square(g)
+        m = b1 * m + new1 * g
+        v = b2 * v + new2 * jnp.square(g)
         if nesterov:
-            m_hat = b1 * (m / correct1_next) + (1 - b1) * (g / correct1)
+            m_hat = b1 * (m / correct1_next) + new1 * (g / correct1)
         else:
             m_hat = m / correct1
         root = safe_sqrt(v / correct2 + eps_root) + eps

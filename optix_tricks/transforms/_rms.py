@@ -87,7 +87,7 @@ def scale_by_rms(
             "bias_correction must be False with initial_scale=None, got True: an average "
             "that begins with the first gradient has no bias towards zero."
         )
-    prepare = _correct if bias_correction else _do_not_correct
+    prepare = _prepared
     if initial_scale is None:
         initial_scale, prepare = 0.0, _begin_with_the_first
 
@@ -98,10 +98,12 @@ def scale_by_rms(
         *,
         decay: Array,
         eps: Array,
+        new: Array,
         correct: Array,
     ) -> tuple[Array, Array]:
-        nu = decay * nu + (1 - decay) * jnp.square(g)
-        return g / _root(nu / correct, eps, eps_in_sqrt), nu
+        nu = decay * nu + new * jnp.square(g)
+        square = nu / correct if bias_correction else nu
+        return g / _root(square, eps, eps_in_sqrt), nu
 
     return leafwise(
         rule,
@@ -170,11 +172,13 @@ def scale_by_stddev(
         *,
         decay: Array,
         eps: Array,
+        new: Array,
         correct: Array,
     ) -> tuple[Array, Array, Array]:
-        mu = decay * mu + (1 - decay) * g
-        nu = decay * nu + (1 - decay) * jnp.square(g)
-        variance = jnp.maximum(nu / correct - jnp.square(mu / correct), 0)
+        mu = decay * mu + new * g
+        nu = decay * nu + new * jnp.square(g)
+        mean, square = (mu / correct, nu / correct) if bias_correction else (mu, nu)
+        variance = jnp.maximum(square - jnp.square(mean), 0)
         return g / _root(variance, eps, eps_in_sqrt), mu, nu
 
     return leafwise(
@@ -182,7 +186,7 @@ def scale_by_stddev(
         ScaleByStddevState,
         hyperparams={"decay": decay, "eps": eps},
         slots={"mu": 0.0, "nu": initial_scale},
-        prepare=_correct if bias_correction else _do_not_correct,
+        prepare=_prepared,
         mask=mask,
         state_dtype=state_dtype,
     )
@@ -271,18 +275,16 @@ def _check(decay: Any, eps: Any, initial_scale: Any) -> None:
     check_nonnegative("initial_scale", initial_scale)
 
 
-def _correct(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-    return {"correct": bias_correction(h["decay"], count)}
-
-
-def _do_not_correct(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-    return {"correct": jnp.ones_like(h["decay"])}
+def _prepared(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    return {"new": 1 - h["decay"], "correct": bias_correction(h["decay"], count)}
 
 
 def _begin_with_the_first(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    decay = jnp.where(count == 1, 0.0, h["decay"])
     return {
-        "correct": jnp.ones_like(h["decay"]),
-        "decay": jnp.where(count == 1, 0.0, h["decay"]),
+        "decay": decay,
+        "new": 1 - decay,
+        "correct": jnp.ones_like(decay),
     }
 
 

@@ -1,9 +1,11 @@
 """Rotational updates: weights keep their norm and turn by a given angle each step."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative
@@ -19,11 +21,11 @@ KINDS = ("sgd", "heavy_ball", "nesterov", "sgdw", "adamw")
 
 def equilibrium_rotation(
     kind: str,
-    learning_rate: ScalarOrSchedule,
-    weight_decay: ScalarOrSchedule,
+    learning_rate: ArrayLike | Callable[[Any], Any],
+    weight_decay: ArrayLike | Callable[[Any], Any],
     *,
-    momentum: ScalarOrSchedule = 0.0,
-) -> ScalarOrSchedule:
+    momentum: ArrayLike | Callable[[Any], Any] = 0.0,
+) -> Any:
     r"""Angle per step at which weight decay holds weights that are followed by a norm.
 
     Such weights are scale-invariant: gradients are orthogonal to them and only lengthen

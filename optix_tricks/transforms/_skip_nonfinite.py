@@ -13,6 +13,7 @@ from optix_tricks._hyperparams import (
     current_values,
     first_values,
 )
+from optix_tricks._paths import unbox
 from optix_tricks._tree import PyTree, is_inexact
 from optix_tricks.transforms._in_float32 import in_float32
 from optix_tricks.transforms._wrapper import as_steps, update_if
@@ -127,6 +128,26 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def skips_steps(opt_state: PyTree) -> bool:
+    """Whether an optimiser leaves out steps whose gradients are not finite.
+
+    Args:
+      opt_state: the state of any chain or wrapper: of `skip_nonfinite`,
+        `dynamic_loss_scale` or `optax.apply_if_finite`, at any depth.
+
+    Examples:
+      >>> import optix_tricks as ot
+      >>> tx = optax.chain(ot.clip(1.0), skip_nonfinite(ot.sgd(0.1)))
+      >>> skips_steps(tx.init(jnp.zeros(2))), skips_steps(ot.sgd(0.1).init(jnp.zeros(2)))
+      (True, False)
+    """
+
+    def counts(node: Any) -> bool:
+        return hasattr(node, "total_notfinite")
+
+    return any(map(counts, jax.tree.leaves(unbox(opt_state), is_leaf=counts)))
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

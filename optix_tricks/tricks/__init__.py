@@ -5,15 +5,14 @@ puts parts into it: `Setup(network).take(sgd(0.1), mixup(0.4))`. `setup.job(data
 builds what `training.train` takes.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.tricks._card import card, summary
-from optix_tricks.tricks._context import Context
+from optix_tricks.tricks._context import Context, Earlier
 from optix_tricks.tricks._network import classifier
 from optix_tricks.tricks._optimizers import optimizer
 from optix_tricks.tricks._registry import TRICKS, find_trick
 from optix_tricks.tricks._setup import EXCLUSIVE, PLACES, SLOTS, UNORDERED, Setup
 from optix_tricks.tricks._trick import Level, Trick, trick
-
-globals().update(TRICKS)
 
 __all__ = [
     "EXCLUSIVE",
@@ -22,6 +21,7 @@ __all__ = [
     "TRICKS",
     "UNORDERED",
     "Context",
+    "Earlier",
     "Level",
     "Setup",
     "Trick",
@@ -32,3 +32,20 @@ __all__ = [
     "summary",
     "trick",
 ]
+
+
+def __getattr__(name: str) -> Trick:
+    """A trick of the package, or one that another installs."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    try:
+        return find_trick(name)
+    except ValueError as error:
+        raise AttributeError(str(error)) from error
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *TRICKS]
+
+
+check_arguments(__name__)

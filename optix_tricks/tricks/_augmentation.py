@@ -16,7 +16,7 @@ image = functools.partial(trick, "augment", needs=["images"])
 
 def _grey(context: Context) -> float:
     """The mean level: about zero once the images are normalised."""
-    return float(round(255 * context.statistics[0].mean()))
+    return float(round(255 * float(context.statistics[0].mean())))
 
 
 crop = image(calls=augment.random_crop, name="crop", place="crop", main="padding")(
@@ -41,10 +41,26 @@ def resized_crop(context: Context, call: Any) -> Augment:
     return functools.partial(call, size=given or context.dataset.image_shape[0])
 
 
-@image(calls=augment.cutout, place="erase", fields=["whole"], size=8, main="size")
+def _cut(
+    context: Context, *, size: int = 8, whole: bool = False, per_channel: bool = False
+) -> Augment:
+    """Fill with the mean of each channel, or with that of all.
+
+    Args:
+      context: of the run.
+      size: the square's side in pixels.
+      whole: draw no square that reaches over the border.
+      per_channel: fill each channel with its own mean.
+    """
+    means = [round(255 * float(x)) for x in context.statistics[0]]
+    fill = means if per_channel else _grey(context)
+    return functools.partial(augment.cutout, size=size, whole=whole, fill=fill)
+
+
+@image(calls=_cut, about=augment.cutout, place="erase", main="size")
 def cutout(context: Context, call: Any) -> Augment:
     """A square of grey."""
-    return functools.partial(call, fill=_grey(context))
+    return call(context)
 
 
 @image(

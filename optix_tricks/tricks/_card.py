@@ -1,44 +1,103 @@
-"""What a trick is, as text: from its definition and the docstring behind it."""
+"""What a trick is: from its definition and the docstring behind it."""
 
 import inspect
+import shlex
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
+from optix_tricks.tricks._docstring import Docstring, read
 from optix_tricks.tricks._setup import EXCLUSIVE, PLACES
 from optix_tricks.tricks._trick import Trick
 
-WORDS = {"images": "images", "classes": "one class an example", "distribution": "classes"}
+WORDS = {
+    "images": "images",
+    "vectors": "arrays of numbers",
+    "tokens": "tokens, and a class at each",
+    "classes": "one class an example",
+    "distribution": "classes",
+    "validation": "a validation split",
+}
+
+
+class Card(NamedTuple):
+    """A trick in words.
+
+    Attributes:
+      line: what it does.
+      on: how it is taken, in a shell and in Python.
+      fills: slots of a setup.
+      numbers: name, default and meaning of each.
+      needs: of the network and the data.
+      behind: the function whose docstring tells the rest.
+      doc: that docstring.
+    """
+
+    line: str
+    on: tuple[str, str]
+    fills: str
+    numbers: tuple[tuple[str, Any, str], ...]
+    needs: str
+    behind: Callable[..., Any]
+    doc: Docstring
 
 
 def summary(trick: Trick) -> str:
     """Return one line on what a trick does."""
     is_own = trick.make.__name__ == trick.name
-    doc = inspect.getdoc(trick.make if is_own else trick.calls) or ""
-    return doc.splitlines()[0] if doc else ""
+    doc = inspect.getdoc(trick.make) if is_own else None
+    return (doc or inspect.getdoc(_function(trick.about)) or "").split("\n", 1)[0]
+
+
+def of_trick(trick: Trick) -> Card:
+    """Return what there is to say of a trick."""
+    behind = _function(trick.about)
+    meanings = read(inspect.getdoc(_function(trick.calls)) or "\n").arguments
+    numbers = tuple((name, x, meanings.get(name, "")) for name, x in trick.numbers)
+    main = dict(trick.numbers).get(trick.main or "")
+    name, value = trick.name, "" if main in ("", None) else main
+    is_flag = isinstance(value, str | int | float) and value != ""
+    on = (
+        f"--with {shlex.quote(f'{name}={value}')}" if is_flag else f"--with {name}",
+        f"tricks.{name}({value!r})" if value != "" else f"tricks.{name}",
+    )
+    slots = (
+        f"{slot} ({EXCLUSIVE[slot]})" if slot in EXCLUSIVE else _place(trick, slot)
+        for slot in trick.slots
+    )
+    of_network = [] if "network" in trick.slots else [trick.level.wanted]
+    needs = [*of_network, *(WORDS[need] for need in trick.needs)]
+    doc = read(inspect.getdoc(behind) or "\n")
+    return Card(
+        summary(trick), on, "; ".join(slots), numbers, "; ".join(needs), behind, doc
+    )
 
 
 def card(trick: Trick) -> str:
     """Return what a trick fills, its numbers, its needs and the docstring behind it.
 
     >>> from optix_tricks.tricks import find_trick
-    >>> print(card(find_trick("clip_global_norm")).splitlines()[2])
-    numbers   max_norm=1.0
+    >>> print(card(find_trick("clip_global_norm")).splitlines()[3])
+    numbers   max_norm=1.0  `c` > 0; infinity is the identity.
     """
-    own = dict(trick.numbers)
-    numbers = ", ".join(f"{name}={x}" for name, x in own.items()) or "none"
-    slots = ", ".join(
-        f"{slot} ({EXCLUSIVE[slot]})" if slot in EXCLUSIVE else _place(trick, slot)
-        for slot in trick.slots
-    )
-    needs = [trick.level.wanted, *(WORDS[need] for need in trick.needs)]
-    behind = f"{trick.calls.__module__}.{getattr(trick.calls, '__qualname__', '')}"
+    told = of_trick(trick)
+    numbers = [f"{name}={x}  {meaning}".strip() for name, x, meaning in told.numbers]
+    behind = f"{told.behind.__module__}.{getattr(told.behind, '__qualname__', '')}"
     rows = {
-        "fills": slots,
-        "numbers": numbers,
-        "needs": "; ".join(needs),
-        "calls": behind,
+        "take": " or ".join(told.on),
+        "fills": told.fills,
+        "numbers": ("\n" + 10 * " ").join(numbers) or "none",
+        "needs": told.needs,
+        "from": behind,
     }
     head = [f"{name:9} {text}" for name, text in rows.items()]
-    doc = inspect.getdoc(trick.calls) or ""
-    return "\n".join([f"{trick.name}: {summary(trick)}", *head, "", doc])
+    doc = inspect.getdoc(told.behind) or ""
+    lines = [f"{trick.name}: {told.line}", *head, "", doc]
+    return "\n".join(lines).replace(":math:", "")
+
+
+def _function(calls: Callable[..., Any]) -> Callable[..., Any]:
+    return calls.func if isinstance(calls, partial) else calls
 
 
 def _place(trick: Trick, slot: str) -> str:

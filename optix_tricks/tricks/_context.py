@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
+from jax.typing import ArrayLike
 from jaxtyping import Array, Key
 
 from optix_tricks._paths import map_named
@@ -26,18 +28,33 @@ from optix_tricks.training import (
 from optix_tricks.training._state import pixels_as_floats
 
 
-class Network(NamedTuple):
-    """A network as functions; its weights follow from a seed."""
+class Earlier(NamedTuple):
+    """The network of an earlier run with its weights, and what its inputs go through."""
 
-    apply: Apply
-    init: Callable[[int], tuple[PyTree, PyTree]]  # seed to parameters and statistics
+    module: nnx.Module
+    prepare: Callable[[Any], Any]
 
 
 def _not_yet(*_: Any, **__: Any) -> Any:
     raise RuntimeError("the network is made from parts that must not ask for it.")
 
 
+class Network(NamedTuple):
+    """A network as functions; its weights follow from a seed."""
+
+    apply: Apply
+    init: Callable[[int], tuple[PyTree, PyTree]]  # seed to parameters and statistics
+    module: Callable[[int], nnx.Module] = _not_yet  # of a seed, where it is one
+
+
 NO_NETWORK = Network(_not_yet, _not_yet)
+
+
+def _unknown(run: str) -> Earlier:
+    raise ValueError(
+        f"the network of run {run!r} can be made by its recipe alone: train by"
+        " `optix-tricks train`, or give setup.plan a function restore(run)."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +67,10 @@ class Context:
       batch_size: examples of a step.
       accumulated: how many steps make an update of the parameters.
       decay_mask: of the parameters that decay, as the setup's tricks have it.
-      rate: the learning rate at each update; the optimiser's own unit.
+      peak: of the learning rate, in the unit of the setup.
+      rate: the learning rate at each update, as the optimiser takes it.
       network: as functions, once it is made.
+      restore: returns the network of an earlier run, by the path of its directory.
     """
 
     dataset: Dataset
@@ -59,8 +78,10 @@ class Context:
     batch_size: int
     accumulated: int = 1
     decay_mask: Callable[[PyTree], PyTree] | None = None
+    peak: ArrayLike | None = None
     rate: optax.Schedule | None = None
     network: Network = NO_NETWORK
+    restore: Callable[[str], Earlier] = _unknown
 
     @property
     def example(self) -> Batch:
@@ -73,6 +94,23 @@ class Context:
         """Whether an input is one image uint8 [height, width, channel]."""
         inputs = self.example.inputs
         return getattr(inputs, "dtype", None) == np.uint8 and len(inputs.shape) == 3
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether an input is one array of numbers: floats, or the pixels of an image."""
+        dtype = getattr(self.example.inputs, "dtype", None)
+        return dtype is not None and (
+            dtype == np.uint8 or jnp.issubdtype(dtype, jnp.floating)
+        )
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether an input is tokens [length], with one of the classes at each."""
+        inputs, targets = self.example.inputs, self.example.targets
+        if not all(hasattr(x, "dtype") for x in (inputs, targets)):
+            return False
+        are_integers = all(np.issubdtype(x.dtype, np.integer) for x in (inputs, targets))
+        return are_integers and len(inputs.shape) == 1 and inputs.shape == targets.shape
 
     @property
     def has_classes(self) -> bool:

@@ -27,24 +27,43 @@ def l2(context: Context, call: Any) -> Link:
 
 
 def _penalised(params: Any, *, weight: float = 1e-5, mask: Any = None) -> Any:
-    """Return the weight times the sum of the parameters' sizes."""
+    """Return the weight times the sum of the parameters' sizes.
+
+    Args:
+      params: a tree of arrays.
+      weight: of the penalty in the loss.
+      mask: which leaves are penalised.
+    """
     return weight * losses.l1_penalty(params, mask=mask)
 
 
-@trick("penalties", calls=_penalised, main="weight", place="weights")
+@trick(
+    "penalties",
+    calls=_penalised,
+    about=losses.l1_penalty,
+    main="weight",
+    place="weights",
+)
 def l1(context: Context, call: Any) -> Callable[[Any], Any]:
     """The sizes of the weights, in the loss."""
     return functools.partial(call, mask=context.decay_mask)
 
 
 def _beside(rate: optax.Schedule, mask: Any, *, weight_decay: float = 0.01) -> Link:
-    """Take w - η λ w in each update, η the learning rate and λ the decay."""
+    """Take w - η λ w in each update, η the learning rate and λ the decay.
+
+    Args:
+      rate: η.
+      mask: which leaves decay.
+      weight_decay: λ.
+    """
     return ot.add_decayed_weights(lambda count: -weight_decay * rate(count), mask=mask)
 
 
 @trick(
     "after",
     calls=_beside,
+    about=ot.add_decayed_weights,
     main="weight_decay",
     place="decay",
 )

@@ -1,16 +1,20 @@
 """What is done to gradients before the optimiser, and around it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import optax
+from jaxtyping import Array
 
 import optix_tricks as ot
+from optix_tricks.training import TrainState
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import trick
 
 Link: TypeAlias = optax.GradientTransformation
 Wrap = Callable[[Link], Link]
+Observe = Callable[[TrainState, Array], TrainState]
 
 
 @trick("before", calls=ot.clip, main="max_delta", place="clip", max_delta=1.0)
@@ -81,7 +85,14 @@ def sam(context: Context, call: Any) -> Wrap:
     return call
 
 
-@trick("after", calls=ot.reduce_on_plateau, place="groups")
-def plateau(context: Context, call: Any) -> Link:
-    """A rate that falls when the loss no longer does."""
-    return call()
+@trick("after", "observe", calls=ot.reduce_on_plateau, place="groups")
+def plateau(context: Context, call: Any) -> tuple[Link, Observe | None]:
+    """A rate that falls once the validation loss, or else each step's, does not."""
+    if context.dataset.validation is None:
+        return call(), None
+    judge = functools.partial(ot.observe_plateau, mode=call.keywords["mode"])
+
+    def observe(state: TrainState, loss: Array) -> TrainState:
+        return state._replace(opt_state=judge(state.opt_state, loss))
+
+    return call(per_step=False), observe

@@ -21,6 +21,7 @@ pairwise_confusion = of_classes(
     calls=losses.pairwise_confusion,
     name="pairwise_confusion",
     main="weight",
+    needs=["classes", "distribution"],
     weight=0.1,
 )(as_it_is)
 mse = trick("loss", calls=losses.mean_squared_error, name="mse")(as_it_is)

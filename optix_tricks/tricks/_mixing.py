@@ -37,7 +37,28 @@ def _either(
     mixup_alpha: float = 0.2,
     cutmix_alpha: float = 1.0,
 ) -> augment.Mixed:
-    """Mix a batch by mixup in a share of the steps and by CutMix in the others."""
+    """Mix a batch by mixup in a share of the steps and by CutMix in the others.
+
+        out = mixup(x)     with probability share
+            = cutmix(x)    otherwise
+
+    Helps long runs of large nets, where either does. Hurts short runs and small nets, as
+    both do. Cost: that of the one that is drawn.
+
+    Beside others: instead of `mixup` and `cutmix`, and after all other augmentation; use
+    less of `label_smoothing`.
+
+    Args:
+      key: a PRNG key, used for nothing else.
+      images: [batch, height, width, channel].
+      labels: [batch].
+      share: of the steps with mixup.
+      mixup_alpha: see `mixup`.
+      cutmix_alpha: see `cutmix`.
+
+    Source: "Training Data-Efficient Image Transformers & Distillation through Attention",
+    Touvron et al., 2021.
+    """
     for_choice, for_mix = jax.random.split(key)
     return jax.lax.cond(
         jax.random.uniform(for_choice) < share,

@@ -6,6 +6,7 @@ parametrisation, then what is done to the whole, in the order of its places.
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 from optix_tricks._tree import PyTree
+from optix_tricks.layers import unopened_bounds
 from optix_tricks.training import Apply, Policy, functional
 from optix_tricks.tricks._chain import Parts, only
 from optix_tricks.tricks._context import Context, Network, named_key
@@ -43,10 +45,27 @@ def classifier(network: Callable[..., nnx.Module], **fixed: Any) -> Callable[...
         return network(context.classes, in_channels=context.channels, **parts)
 
     network = functools.partial(network, **fixed)
+    return _with_parts_of(network, make, but="in_channels")
+
+
+def from_parts(network: Callable[..., nnx.Module]) -> Callable[..., Any]:
+    """Return the function for a setup where the facts of the data are told already."""
+
+    def make(context: Context, **parts: Any) -> nnx.Module:
+        del context
+        return network(**parts)
+
+    return _with_parts_of(network, make)
+
+
+def _with_parts_of(
+    network: Callable[..., Any], make: Callable[..., Any], but: str = ""
+) -> Callable[..., Any]:
+    """Let a function say which parts it takes: the keywords of a network's."""
     free = [
         parameter
         for name, parameter in parameters_of(network).items()
-        if name != "in_channels" and parameter.kind is parameter.KEYWORD_ONLY
+        if name != but and parameter.kind is parameter.KEYWORD_ONLY
     ]
     first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     make.__signature__ = inspect.Signature([first, *free])  # type: ignore[attr-defined]
@@ -73,7 +92,8 @@ def level_of(network: Any) -> Level:
 
 def check_levels(setup: Setup) -> None:
     """Raise unless the network is enough for each of the tricks."""
-    given = Level.FACTORY if setup.network is None else level_of(setup.network)
+    of_trick = setup.filled()["network"] or setup.network is None
+    given = Level.FACTORY if of_trick else level_of(setup.network)
     for each in setup.tricks:
         if each.level > given:
             raise ValueError(
@@ -92,25 +112,39 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     options = {"preprocess": context.prepare, "output_dtype": policy.output}
     if level_of(network) is Level.APPLY:
         apply, params, stats = network
-        return Network(_applied(apply, parts), lambda seed: (params, stats))
+        return _applied(Network(apply, lambda seed: (params, stats)), parts)
     if isinstance(network, nnx.Module):
         _check_taken(parts, set(), policy)
 
+    module = functools.partial(_module, network, parts, context)
+
     @functools.lru_cache(maxsize=1)  # the first seed's is what the function comes from
     def split(seed: int) -> tuple[Apply, PyTree, PyTree]:
-        return functional(_module(network, parts, context, seed), **options)
+        model = module(seed)
+        _warn_of_closed_bounds(model, context.steps)
+        return functional(model, **options)
 
     def init(seed: int) -> tuple[PyTree, PyTree]:
         _, params, stats = split(seed)
         return params, stats
 
-    return Network(_applied(split(0)[0], parts), init)
+    return _applied(Network(split(0)[0], init, module), parts)
 
 
-def _applied(apply: Apply, parts: Parts) -> Apply:
+def _warn_of_closed_bounds(model: nnx.Module, steps: int) -> None:
+    if closed := unopened_bounds(model, steps):
+        warnings.warn(
+            f"the run ends after {steps} steps, before the bounds of {len(closed)}"
+            f" BatchRenorm, such as {closed[0]}, open: they are plain batch norms; give"
+            f" them those of renorm_bounds({steps}).",
+            stacklevel=2,
+        )
+
+
+def _applied(network: Network, parts: Parts) -> Network:
     for change in parts["applied"].values():
-        apply = change(apply)
-    return apply
+        network = change(network)
+    return network
 
 
 def _module(network: Any, parts: Parts, context: Context, seed: int) -> nnx.Module:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from optix_tricks import layers
@@ -42,17 +43,38 @@ def group_norm(context: Context, call: Any) -> Norm:
     most = call.keywords["num_groups"]
 
     def make(
-        num_features: int, *, scale_init: Any = ones, dtype: Any = None, rngs: nnx.Rngs
+        num_features: int,
+        *,
+        scale_init: Callable[..., Any] = ones,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
     ) -> nnx.Module:
         groups = max(n for n in range(1, most + 1) if num_features % n == 0)
-        options = {"scale_init": scale_init, "dtype": dtype, "rngs": rngs}
+        options: dict[str, Any] = {"scale_init": scale_init, "dtype": dtype, "rngs": rngs}
         return layers.GroupNorm(num_features, groups, **options)
 
     return make
 
 
 class NoNorm(nnx.Module):
-    """What stands where a norm was: it hands its input on."""
+    """What stands where a norm was: it hands its input on.
+
+        y = x
+
+    Helps to see what the norms do, and nets whose kernels keep the scale themselves.
+    Hurts deep nets that start from the usual kernels: activations grow or vanish with
+    depth. Cost: none.
+
+    Beside others: `weight_standardization` with `scaled`, `lsuv`, `zero_gamma` and
+    `adaptive_clip` do without norms what norms do.
+
+    Args:
+      num_features: not used.
+      **options: not used.
+
+    Source: "High-Performance Large-Scale Image Recognition Without Normalization", Brock
+    et al., 2021.
+    """
 
     def __init__(self, num_features: int, **options: Any):
         del options

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import optax
@@ -17,7 +18,12 @@ def of_decayed(context: Context, call: Any) -> Any:
 
 
 def optimizer(
-    calls: Any, name: str, *, learning_rate: float, make: Make = as_it_is, **numbers: Any
+    calls: Callable[..., Any],
+    name: str,
+    *,
+    learning_rate: float,
+    make: Make = as_it_is,
+    **numbers: Any,
 ) -> Trick:
     """Return the trick of an optimiser, ours, Optax's or your own.
 
@@ -66,11 +72,61 @@ nadamw = optimizer(
 lars = optimizer(ot.lars, "lars", learning_rate=1.0)
 lamb = optimizer(ot.lamb, "lamb", learning_rate=2e-3, make=of_decayed, weight_decay=0.01)
 muon = optimizer(ot.muon, "muon", learning_rate=0.02)
-lion = optimizer(optax.lion, "lion", learning_rate=1e-4, make=of_decayed)
+
+
+def _lion(
+    learning_rate: Any,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.99,
+    weight_decay: float = 1e-3,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    r"""Step by the sign of a momentum: Optax's Lion.
+
+    .. math::
+        w \leftarrow w - \eta \, (\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda w),
+        \qquad m \leftarrow \beta_2 m + (1 - \beta_2) g
+
+    Helps large batches and transformers, with one slot where AdamW has two. Hurts small
+    batches, where the sign is that of the noise. Every step has the same size: the rate
+    wants to be 3 to 10 times smaller than AdamW's, and the decay as many times larger.
+    Cost: one slot.
+
+    Beside others: clipping and the scale of the loss change nothing but the momentum's
+    memory; decay is decoupled already, so no `decoupled_decay` beside it.
+
+    Args:
+      learning_rate: :math:`\eta`.
+      b1: :math:`\beta_1`, of the step.
+      b2: :math:`\beta_2`, of the memory.
+      weight_decay: :math:`\lambda`, decoupled.
+      mask: which leaves decay.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", Chen et al., 2023.
+    """
+    return optax.lion(learning_rate, b1, b2, weight_decay=weight_decay, mask=mask)
+
+
+lion = optimizer(_lion, "lion", learning_rate=1e-4, make=of_decayed)
 
 
 def by_dotted_name(learning_rate: Any, *, of: str = "optax.adam") -> Any:
-    """Return the optimiser of a dotted name at a rate.
+    r"""Return the optimiser of a dotted name at a rate.
+
+    .. math:: w \leftarrow w + u_t, \qquad u_t = \mathrm{of}(\eta)(g_t)
+
+    Helps to try an optimiser that is no trick, of Optax or of any module. Hurts nothing
+    but the numbers: all but the rate stay at its defaults. Cost: its own.
+
+    Beside others: it decays what it decays by itself, whatever the setup's mask says;
+    `optimizer` makes a trick of it, with its numbers and its mask.
+
+    Args:
+      learning_rate: :math:`\eta`, its first argument.
+      of: the dotted name.
+
+    Source: `optax.contrib` and whoever wrote the module.
 
     Raises:
       ValueError: if there is none.

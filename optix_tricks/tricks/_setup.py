@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from optix_tricks._checks import like
+from optix_tricks._checks import check_count, like
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import Trick
 
@@ -18,20 +18,23 @@ EXCLUSIVE = {
     "mix": "what mixes the examples of a batch",
     "shape": "the learning rate over the run, of its peak",
     "warm_up": "its rise at the start",
+    "unit": "what its peak is a multiple of",
     "optimizer": "the optimiser",
     "decay_mask": "which parameters decay",
     "precision": "the dtypes of network and optimiser",
     "tested": "whose weights are tested",
     "views": "the views of each example in the final test",
+    "stop": "what ends the run before its time",
+    "begin": "what comes before the first epoch",
 }
 # ... and any number in these, which stand in the order of their places.
 PLACES: dict[str, tuple[str, ...]] = {
-    "inserted": ("dropped",),
+    "inserted": ("dropped", "head"),
     "made": ("loaded", "variance", "gamma", "whitening"),
     "alternate": ("flip",),
     "augment": ("size", "crop", "flip", "warp", "colour", "policy", "erase"),
     "before": ("delay", "clip", "noise", "decay", "center"),
-    "applied": ("frozen", "memory"),
+    "applied": ("frozen", "memory", "head", "slow", "filter"),
     "after": ("decay", "groups", "frozen", "average"),
     "around": ("slow", "twice", "skip", "accumulate"),
 }
@@ -39,9 +42,22 @@ PLACES: dict[str, tuple[str, ...]] = {
 UNORDERED = {
     "options": "what the function that makes the network is given",
     "penalties": "of the parameters, in the loss",
+    "added": "what examples add to the loss, by its weight",
+    "chosen": "whether a network trains on a part of the batch that it is given",
     "metrics": "what is counted",
+    "phases": "epochs in which the step is another",
+    "observe": "what the validation loss of an epoch changes",
 }
 SLOTS = (*EXCLUSIVE, *PLACES, *UNORDERED)
+OF_RUN = (
+    "epochs",
+    "batch_size",
+    "checkpoint_every",
+    "on_bad_number",
+    "restores",
+    "keep_best",
+)
+ON_BAD_NUMBER = ("stop", "skip", "restore")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +77,13 @@ class Setup:
       loss: `loss(outputs, targets)`, one number for each example or position, where no
         trick puts another; None takes cross-entropy for classes and the squared error
         for numbers.
+      checkpoint_every: epochs, or a text such as "500steps", "90s", "10min" or "2h".
+      on_bad_number: what a loss or gradient that is not finite does: "stop" the run;
+        "skip" the step, as `skip_nonfinite` does around whatever the optimiser is; or
+        "restore" the last good checkpoint and go on with half the rate.
+      restores: how often at most.
+      keep_best: the metric of the validation split by which the best checkpoint is kept
+        beside the newest, such as "loss", "accuracy" or "min:perplexity".
       tricks: in the order in which they were taken, one of a name.
     """
 
@@ -68,6 +91,10 @@ class Setup:
     epochs: int | float = 10
     batch_size: int = 64
     loss: Callable[[Any, Any], Any] | None = None
+    checkpoint_every: int | str = 1
+    on_bad_number: str = "stop"
+    restores: int = 3
+    keep_best: str | None = None
     tricks: tuple[Trick, ...] = ()
 
     def take(self, *tricks: Trick) -> "Setup":
@@ -107,6 +134,55 @@ class Setup:
                 )
         kept = tuple(each for each in self.tricks if each.name not in names)
         return dataclasses.replace(self, tricks=kept)
+
+    def change(self, **numbers: Any) -> "Setup":
+        """Return the setup with other numbers; the rest stays as it is.
+
+            setup.change(epochs=3, width=16, cutout=4, sam={"rho": 0.1})
+
+        Args:
+          **numbers: by the name of a field (epochs, batch_size, checkpoint_every), of a
+            number that one trick alone has, or of a trick: its main number, or a dict of
+            its numbers.
+
+        Raises:
+          ValueError: if there is no such number, or several tricks have it.
+        """
+        setup = self
+        for name, x in numbers.items():
+            if name in OF_RUN:
+                setup = dataclasses.replace(setup, **{name: x})
+                continue
+            of, number = (name, None) if isinstance(x, dict) else self.owner(name)
+            if of not in [each.name for each in self.tricks]:
+                raise ValueError(self._no_number(of))
+            own = x if number is None else {number: x}
+            changed = [t(**own) if t.name == of else t for t in setup.tricks]
+            setup = dataclasses.replace(setup, tricks=tuple(changed))
+        return setup
+
+    def owner(self, name: str) -> tuple[str, str]:
+        """Return trick and number that a name alone stands for.
+
+        Raises:
+          ValueError: see `change`.
+        """
+        owners = [each.name for each in self.tricks if name in dict(each.numbers)]
+        if len(owners) > 1:
+            raise ValueError(
+                f"{name} is a number of {' and '.join(owners)}: say {owners[0]}.{name}."
+            )
+        if owners:
+            return owners[0], name
+        for each in self.tricks:
+            if each.name == name and each.main is not None:
+                return name, each.main
+        raise ValueError(self._no_number(name))
+
+    def _no_number(self, name: str) -> str:
+        own = [n for each in self.tricks for n, _ in each.numbers]
+        known = [*OF_RUN, *own, *(each.name for each in self.tricks)]
+        return f"there is no number {name!r} in this setup.{like(name, known)}"
 
     def filled(self) -> dict[str, tuple[Trick, ...]]:
         """Return the tricks of each slot, in the order in which they act."""
@@ -153,11 +229,21 @@ class Setup:
             for slot, name, numbers in rows
         )
 
-    def plan(self, dataset: Any) -> Any:
-        """Return the functions of the training on these data, which know no seed."""
+    def plan(self, dataset: Any, **options: Any) -> Any:
+        """Return the functions of the training on these data, which know no seed.
+
+        `restore(run)`, if given, returns the network of an earlier run, for tricks that
+        learn from one; see `optix_tricks.tricks.Earlier`.
+        """
+        from optix_tricks.training._saving import every
         from optix_tricks.tricks._plan import make_plan
 
-        return make_plan(self, dataset)
+        every(self.checkpoint_every)
+        if self.on_bad_number not in ON_BAD_NUMBER:
+            said = f"got {self.on_bad_number!r}"
+            raise ValueError(f"on_bad_number must be stop, skip or restore, {said}.")
+        check_count("restores", self.restores, minimum=1)
+        return make_plan(self, dataset, **options)
 
     def job(self, dataset: Any, *, seed: int = 0) -> Any:
         """Return what `training.train` takes; see `plan` for several seeds."""

@@ -9,7 +9,9 @@ from jaxtyping import Array, Key
 
 from optix_tricks import initializers, layers
 from optix_tricks._masks import mask_by_path
-from optix_tricks.training import load_params, restore_partially
+from optix_tricks._paths import named_leaves
+from optix_tricks._tree import PyTree
+from optix_tricks.training import RestoreReport, load_params, restore_partially
 from optix_tricks.training._modes import train_argument
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._exchange import exchange, places, require
@@ -28,7 +30,16 @@ def _lsuv(
     tolerance: float = 0.1,
     max_iterations: int = 10,
 ) -> nnx.Module:
-    """Scale the kernels over the first training examples; statistics stay as they are."""
+    """Scale the kernels over the first training examples; statistics stay as they are.
+
+    Args:
+      model: the network.
+      context: of the run.
+      key: of the orthonormal kernels.
+      examples: of training, the first, over which variances are measured.
+      tolerance: how far from 1 the variances may stay.
+      max_iterations: how often a layer is scaled at most.
+    """
     shown = context.prepare(context.first(examples).inputs)
     kept = nnx.state(model, nnx.BatchStat)
     model, _ = initializers.lsuv(
@@ -43,7 +54,7 @@ def _lsuv(
     return model
 
 
-@made(calls=_lsuv, name="lsuv", place="variance", main="examples")
+@made(calls=_lsuv, about=initializers.lsuv, place="variance", main="examples")
 def lsuv(context: Context, call: Any) -> Change:
     """Each layer's output has variance 1 over the first training examples."""
     return lambda model, key: call(model, context, key)
@@ -51,6 +62,11 @@ def lsuv(context: Context, call: Any) -> Change:
 
 def _whiten(model: nnx.Module, context: Context, *, examples: int = 5000) -> nnx.Module:
     """Set the first filters of the first convolution to whitened patches.
+
+    Args:
+      model: the network.
+      context: of the run.
+      examples: of training, the first, whose patches are whitened.
 
     Raises:
       ValueError: if the network has no convolution, or its first is no square one on the
@@ -73,42 +89,76 @@ def _whiten(model: nnx.Module, context: Context, *, examples: int = 5000) -> nnx
 
 
 @made(
-    calls=_whiten, name="whitening", place="whitening", main="examples", needs=["images"]
+    calls=_whiten,
+    about=initializers.patch_whitening,
+    place="whitening",
+    main="examples",
+    needs=["images"],
 )
 def whitening(context: Context, call: Any) -> Change:
     """The first convolution starts from the whitened patches of the images."""
     return lambda model, key: call(model, context)
 
 
-def _pretrained(model: nnx.Module, *, run: str = "") -> nnx.Module:
+def with_weights_of(model: nnx.Module, *, run: str = "") -> nnx.Module:
     """Take over the arrays of a run that have the same paths and shapes.
+
+    Args:
+      model: the network.
+      run: the run's directory.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    carried = nnx.Not(nnx.Any(nnx.Param, nnx.RngState, nnx.Intermediate))
+    states = {
+        "params": nnx.state(model, nnx.Param),
+        "batch_stats": nnx.state(model, carried),
+    }
+    own = {name: nnx.to_pure_dict(state) for name, state in states.items()}
+    new, _ = taken_over(own, run)
+    for tree in new.values():
+        nnx.update(model, tree)
+    return model
+
+
+def taken_over(
+    own: dict[str, PyTree], run: str
+) -> tuple[dict[str, PyTree], RestoreReport]:
+    """Replace arrays by those of a run with the same path and shape, and say which.
+
+    Args:
+      own: {"params": tree, "batch_stats": tree}.
+      run: its directory.
 
     Raises:
       ValueError: if there are none.
     """
     loaded = load_params(run)
-    kinds = {"params": nnx.Param, "batch_stats": nnx.BatchStat}
-    restored: list[str] = []
-    for name, kind in kinds.items():
-        own = nnx.to_pure_dict(nnx.state(model, kind))
-        new, report = restore_partially(own, loaded[name])
-        restored += report.loaded
-        nnx.update(model, new)
-    if not restored:
+    here, there = (
+        {(leaf.name, leaf.value.shape) for leaf in named_leaves(tree)}
+        for tree in (own, loaded)
+    )
+    if not here & there:
         raise ValueError(
             f"pretrained must find arrays of this network in run {run!r}: it has none."
         )
-    return model
+    return restore_partially(own, loaded)
 
 
-@made(calls=_pretrained, place="loaded", main="run")
+@made(calls=with_weights_of, about=restore_partially, place="loaded", main="run")
 def pretrained(context: Context, call: Any) -> Change:
     """Weights of an earlier run, where paths and shapes are the same."""
     return lambda model, key: call(model)
 
 
 def _zero_gamma(model: nnx.Module, *, pattern: str = "") -> nnx.Module:
-    """Set the scales whose paths match the pattern to zero."""
+    """Set the scales whose paths match the pattern to zero.
+
+    Args:
+      model: the network.
+      pattern: of their paths; empty for the network's own switch.
+    """
     params = nnx.state(model, nnx.Param)
     zeroed = initializers.zero_gamma(nnx.to_pure_dict(params), mask_by_path(pattern))
     nnx.update(model, zeroed)
@@ -119,6 +169,7 @@ def _zero_gamma(model: nnx.Module, *, pattern: str = "") -> nnx.Module:
     "options",
     "made",
     calls=_zero_gamma,
+    about=initializers.zero_gamma,
     main="pattern",
     place="gamma",
     level=Level.MODULE,
@@ -130,9 +181,10 @@ def zero_gamma(context: Context, call: Any) -> tuple[dict[str, Any], Change]:
     return {"zero_init_last_gamma": True}, lambda model, key: model
 
 
-def _before_the_last(
+def before_the_last(
     model: nnx.Module, wrap: Callable[[nnx.Linear], Any], trick: str
 ) -> nnx.Module:
+    """Put another layer in the place of the last linear one."""
     found = [path for path, _ in places(model, (nnx.Linear,))]
     require(len(found), trick, "a linear layer")
     last = found[-1]
@@ -160,7 +212,7 @@ def dropout(context: Context, call: Any) -> Change:
         def wrap(layer: nnx.Linear) -> nnx.Module:
             return nnx.Sequential(call(rngs=rngs), layer)
 
-        return _before_the_last(model, wrap, "dropout")
+        return before_the_last(model, wrap, "dropout")
 
     return change
 
@@ -180,11 +232,24 @@ def drop_connect(context: Context, call: Any) -> tuple[Change, None]:
 
     def change(model: nnx.Module, key: Key[Array, ""]) -> nnx.Module:
         rngs = nnx.Rngs(dropout=key)
-        return _before_the_last(
+        return before_the_last(
             model, lambda layer: call(layer, rngs=rngs), "drop_connect"
         )
 
     return change, None
+
+
+@trick(
+    "options",
+    calls=layers.LayerScale,
+    fields=(),
+    main="init_value",
+    level=Level.FACTORY,
+    init_value=1e-5,
+)
+def layer_scale(context: Context, call: Any) -> dict[str, float]:
+    """Residual branches are multiplied by trained factors that start small."""
+    return {"layer_scale": call.keywords["init_value"]}
 
 
 @trick(

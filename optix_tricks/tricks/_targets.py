@@ -43,6 +43,24 @@ def kind_of(context: Context) -> str:
     return "numbers"
 
 
+def num_outputs(context: Context) -> int | None:
+    """Return how many outputs tell an example's targets; None is one without an axis.
+
+    Raises:
+      ValueError: if no vector does.
+    """
+    shape = getattr(context.example.targets, "shape", ())
+    kind = kind_of(context)
+    if kind == "classes" and not shape:
+        return context.classes
+    if kind in ("dense", "labels", "numbers") and len(shape) < 2:
+        return shape[0] if shape else None
+    raise ValueError(
+        "targets must be one class, one number or a vector of them for each example, got"
+        f" {kind} {list(shape)}: give a network of your own."
+    )
+
+
 def default_loss(context: Context) -> Callable[[Any, Any], Array]:
     """Return cross-entropy for classes and labels, the squared error for numbers.
 

@@ -19,6 +19,7 @@ OF_OTHERS = {  # arguments with a plain default that are no numbers
     "state_dtype",
     "dtype",
     "phi",
+    "per_step",
     "schedule",
     "in_axis",
     "out_axis",
@@ -55,19 +56,22 @@ class Trick:
       name: in the field's terms; a setup has one trick of a name.
       slots: that it fills.
       make: from context and `calls` with its numbers to the part of each slot.
-      calls: the proven function behind it.
+      calls: the proven function behind it, or one of ours that calls it.
+      about: the function whose docstring is its card.
       numbers: of that function, by name.
       main: the name of the number that `name=number` sets.
       peak: the name of the number that the learning rate is a multiple of.
       place: among the tricks of its additive slots; see `optix_tricks.tricks.PLACES`.
       level: the lowest of networks at which it works.
-      needs: of the data: "images", "classes", "distribution".
+      needs: of the data: "images", "vectors", "tokens", "classes", "distribution",
+        "validation".
     """
 
     name: str
     slots: tuple[str, ...]
     make: Make
     calls: Callable[..., Any]
+    about: Callable[..., Any]
     numbers: tuple[tuple[str, Any], ...]
     main: str | None = None
     peak: str | None = None
@@ -110,6 +114,7 @@ class Trick:
 def trick(
     *slots: str,
     calls: Callable[..., Any],
+    about: Callable[..., Any] | None = None,
     name: str | None = None,
     fields: Iterable[str] | None = None,
     main: str | None = None,
@@ -124,6 +129,7 @@ def trick(
     Args:
       *slots: of the setup; see `optix_tricks.tricks.SLOTS`.
       calls: the proven function: its signature has the numbers and their defaults.
+      about: the function whose docstring is its card; None takes `calls`.
       name: None takes that of the function that makes the part.
       fields: which of its arguments are numbers of the trick; None takes all that have a
         plain number, string or None for a default.
@@ -164,6 +170,7 @@ def trick(
             slots=slots,
             make=make,
             calls=calls,
+            about=about or calls,
             numbers=tuple((field, found[field]) for field in dict.fromkeys(names)),
             main=main,
             peak=peak,

@@ -7,11 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from optix_tricks import tricks
-from optix_tricks.recipes._own import load_own
-from optix_tricks.studies._restored import restore_run
-from optix_tricks.training import create_state, epoch_order
+from optix_tricks.recipes import find_recipe
+from optix_tricks.recipes._restoring import restore
+from optix_tricks.runs._restored import restore_run
+from optix_tricks.training import (
+    create_state,
+    epoch_order,
+    load_params,
+    split_validation,
+)
 from tests.cli.command import run
 
 MINE = textwrap.dedent(
@@ -86,13 +93,56 @@ def test_a_file_is_trained_resumed_and_says_what_it_was(mine, capsys):
     assert job.epochs == 2
 
 
+def test_a_share_of_the_training_examples_is_set_aside_and_a_run_stops_by_it(
+    mine, capsys
+):
+    flags = ["--validation", "0.25", "--with", "early_stopping=1", "--epochs", "4"]
+    code, out, err = run(capsys, "train", "./mine.py", *flags, "--run-dir", "r")
+    assert (code, err) == (0, "")
+    assert "60 training, 20 validation and 40 test examples" in out
+    assert "validation loss" in out
+    config = json.loads((mine.parent / "r" / "config.json").read_text())
+    assert config["config"]["validation"] == 0.25
+    before = json.loads((mine.parent / "r" / "result.json").read_text())
+    assert before["validation_size"] == 20
+    code, _, _ = run(capsys, "train", "--resume", "r")
+    assert code == 0
+    after = json.loads((mine.parent / "r" / "result.json").read_text())
+    assert after | {"seconds": 0} == before | {"seconds": 0}
+    own, split = find_recipe("./mine.py"), restore_run("r").dataset
+    want = split_validation(own.data(), 0.25, seed=0)
+    np.testing.assert_array_equal(split.train.inputs, want.train.inputs)
+
+
+@pytest.mark.further
+def test_a_run_learns_from_the_network_of_an_earlier_one(mine, capsys):
+    assert run(capsys, "train", "./mine.py", "--run-dir", "t")[0] == 0
+    saved, network = load_params("t"), restore("t").module
+    for kind, name in ((nnx.Param, "params"), (nnx.BatchStat, "batch_stats")):
+        own = nnx.to_pure_dict(nnx.state(network, kind))
+        jax.tree.map(np.testing.assert_array_equal, own, saved[name])
+    flags = ["--with", "hints=t", "--hints.layer", "a", "--hints.teacher-layer", "a"]
+    code, _, err = run(capsys, "train", "./mine.py", *flags, "--run-dir", "r")
+    assert (code, err) == (0, "")
+    before = json.loads((mine.parent / "r" / "result.json").read_text())
+    assert run(capsys, "train", "--resume", "r")[0] == 0
+    after = json.loads((mine.parent / "r" / "result.json").read_text())
+    assert after["test_loss"] == before["test_loss"]
+    code, _, err = run(
+        capsys, "train", "./mine.py", "--with", "hints=no", "--run-dir", "s"
+    )
+    assert code == 1
+    assert err.startswith("error: no is not a run directory: its config.json cannot be")
+
+
 def test_a_rate_is_found_for_a_file_in_the_unit_of_its_optimiser(mine, capsys):
     flags = ["--steps", "12", "--seeds", "1", "--min-rate", "1e-3", "--with", "l2"]
     code, out, err = run(capsys, "lr-find", "./mine.py", *flags, "--run-dir", "lr")
     assert (code, err) == (0, "")
     assert "12 rates from 0.001 to 10" in out
+    assert "nan" not in out
     curve = json.loads((mine.parent / "lr" / "range_test.json").read_text())
-    own = load_own("./mine.py")
+    own = find_recipe("./mine.py")
     plan = own.setup().take(tricks.l2).plan(own.data())
     job, rates = plan.job(0), np.geomspace(1e-3, 10, 12)
     tx = plan.optimizer(lambda count: jnp.asarray(rates, jnp.float32)[count])
@@ -110,6 +160,14 @@ WRONG = {
     "unknown trick": (["--with", "mixpu"], "no trick 'mixpu'. Did you mean 'mixup'?"),
     "of images": (["--with", "mixup"], "mixup needs inputs that are images"),
     "own trick": (["--with", "mirror"], "mirror needs inputs that are images"),
+    "no split": (
+        ["--with", "early_stopping"],
+        "early_stopping needs a validation split: give --validation 0.1",
+    ),
+    "no fraction": (
+        ["--validation", "1.5"],
+        "a validation split must be a fraction above 0 and below 1",
+    ),
     "not there": (
         ["--without", "sgd"],
         "no trick 'sgd' to leave out: the setup has",
@@ -121,7 +179,7 @@ WRONG = {
     "no number": (["--learning-rat", "1"], "Did you mean 'learning_rate'?"),
     "two owners": (
         ["--with", "accumulation", "--with", "swa", "--every-steps", "2"],
-        "--every-steps is a number of accumulation and swa",
+        "every_steps is a number of accumulation and swa",
     ),
 }
 

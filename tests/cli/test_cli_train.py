@@ -33,8 +33,9 @@ def test_train_ends_with_a_table_a_page_and_curves(capsys, tmp_path):
     assert (tmp_path / "r" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "r" / "figures" / "curves.png").exists()
     config = json.loads((tmp_path / "r" / "config.json").read_text())
-    assert config["config"]["width"] == 2
-    assert config["config"]["momentum"] == 0.9
+    tricks = dict(config["config"]["tricks"])
+    assert tricks["resnet9"]["width"] == 2
+    assert tricks["nesterov"]["momentum"] == 0.9
 
 
 def test_resume_of_a_finished_run_repeats_its_result(capsys, tmp_path):
@@ -62,3 +63,48 @@ def test_arrays_of_any_name_can_be_trained_on(capsys, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert "4 classes" in out
+
+
+def test_a_run_takes_devices_and_goes_on_on_others(capsys, tmp_path):
+    path = str(tmp_path / "r")
+    places = ["--devices", "8", "--layout", "fsdp", "--norm-devices", "2"]
+    code, out, _ = run(capsys, "train", "digits", *FAST, *places, "--run-dir", path)
+    assert code == 0
+    assert "; 8 devices, fsdp; run" in out
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert dict(config["config"]["tricks"])["ghost_batch_norm"] == {"ghost_size": 32}
+    code, out, _ = run(capsys, "train", "--resume", path, "--devices", "2")
+    assert code == 0
+    assert "; 2 devices, replicated;" in out
+
+
+def test_devices_that_are_not_there_do_not_divide_or_have_no_norm(capsys, tmp_path):
+    path = ["--run-dir", str(tmp_path / "r")]
+    for words, said in (
+        (["--devices", "9"], "devices must be from 1 to the 8 here, got 9"),
+        (["--devices", "3", "--batch-size", "64"], "multiple of the 3 devices"),
+        (["--layout", "zero1"], "must be replicated on one device"),
+        (["--devices", "8", "--norm-devices", "3"], "must divide the 8 devices, got 3"),
+        (
+            ["--with", "group_norm", "--devices", "8", "--norm-devices", "2"],
+            "for batch norms, and the setup has group_norm",
+        ),
+    ):
+        code, _, err = run(capsys, "train", "digits", *words, *path)
+        assert (code, said in err) == (2, True), err
+    code, _, err = run(capsys, "train", "--resume", *path[1:], "--layout", "zero3")
+    assert (code, "invalid choice: 'zero3'" in err) == (2, True), err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_profile_is_taken_and_the_last_sentence_says_how_to_open_it(capsys, tmp_path):
+    path = str(tmp_path / "r")
+    words = ["train", "digits", *FAST, "--run-dir", path, "--profile"]
+    code, _, err = run(capsys, *words, "400")
+    assert code == 1
+    assert "at most half of an epoch's" in err
+    code, out, err = run(capsys, *words[:-2], str(tmp_path / "s"), "--profile", "2")
+    assert code == 0, err
+    last = " ".join(out.split("The profile is")[1].split())
+    assert last.split(":")[0].endswith(".trace.json.gz")
+    assert last.endswith(f"xprof --logdir {tmp_path / 's' / 'profile'}")

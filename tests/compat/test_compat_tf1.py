@@ -128,7 +128,7 @@ def test_an_optimiser_goes_the_documented_way(make, loop, rate, arguments, dtype
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: tf1.AdagradOptimizer(0.1, 0.0), "must be positive, got 0.0"),
     (lambda: tf1.MomentumOptimizer(0.1, 1.0), r"momentum must be in \[0, 1\), got 1.0"),
-    (lambda: tf1.AdamOptimizer(epsilon=-1.0), "eps must be zero or positive"),
+    (lambda: tf1.AdamOptimizer(epsilon=-1.0), "epsilon must be zero or positive"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):

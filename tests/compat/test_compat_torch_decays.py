@@ -61,7 +61,7 @@ def test_one_step_is_the_least():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: ours.StepLR(0.1, 0), "step_size must be at least 1, got 0"),
-    (lambda: ours.StepLR(0.1, 3, gamma=0.0), "decay_rate must be positive"),
+    (lambda: ours.StepLR(0.1, 3, gamma=0.0), "gamma must be positive"),
     (lambda: ours.MultiStepLR(0.1, [-3]), "must be at least 0, got -3"),
     (lambda: ours.CosineAnnealingLR(0.1, 0), "T_max must be at least 1, got 0"),
     (lambda: ours.CosineAnnealingLR(float("nan"), 9), "lr must be a finite number"),

@@ -91,9 +91,9 @@ def test_bfloat16_parameters_have_float32_slots(name, slots):
 @pytest.mark.parametrize(("name", "arguments", "message"), [
     ("SGD", {"nesterov": True}, "momentum must be positive with nesterov=True, got 0"),
     ("SGD", {"momentum": 0.9, "dampening": 0.1, "nesterov": True}, "dampening must be 0"),
-    ("SGD", {"lr": -1.0}, "learning_rate must be zero or positive, got -1.0"),
+    ("SGD", {"lr": -1.0}, "lr must be zero or positive, got -1.0"),
     ("SGD", {"weight_decay": -1.0}, "weight_decay must be zero or positive"),
-    ("Adam", {"betas": (1.0, 0.9)}, r"b1 must be in \[0, 1\), got 1.0"),
+    ("Adam", {"betas": (1.0, 0.9)}, r"betas\[0\] must be in \[0, 1\), got 1.0"),
     ("RAdam", {"eps": -1.0}, "eps must be zero or positive, got -1.0"),
     ("Adagrad", {"lr": -1.0, "lr_decay": 0.1}, "lr must be zero or positive"),
     ("Adagrad", {"lr_decay": -1.0}, "lr_decay must be zero or positive"),

@@ -106,6 +106,17 @@ def test_a_schedule_weighs_the_rate_by_the_norms(record):
     np.testing.assert_allclose(found.corrected, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "factor"), [("heavy_ball", 1.6), ("nesterov", 1.28)])
+def test_what_balances_the_decay_has_the_error(record, kind, factor):
+    """|g|² + 2ρ g·v of heavy ball, |g|² + 2ρ² g·v of Nesterov; constant, it has none."""
+    g2 = record.gradient_square.astype(float)
+    balanced = record._replace(trace_product=(g2.mean(0) - g2) / factor)
+    found = compare_equilibrium(kind, balanced)
+    other = {"heavy_ball": "nesterov", "nesterov": "heavy_ball"}[kind]
+    assert np.all(found.standard_error < 1e-5)
+    assert np.all(compare_equilibrium(other, balanced).standard_error > 1e-4)
+
+
 def test_what_cannot_be_compared_raises(record):
     with pytest.raises(ValueError, match="at least two samples, got 0 from 10000"):
         compare_equilibrium("heavy_ball", record, start=10_000)

@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import optix_tricks as ot
+from optix_tricks import tricks
 from optix_tricks.layers import BatchRenorm, renorm_bounds
 from optix_tricks.recipes import (
     RECIPES,
@@ -19,12 +21,23 @@ from optix_tricks.recipes import (
     digits,
     imagenet_resnet50,
     imagenet_resnet50_lars,
+    new_run,
+    reconfigure,
 )
-from optix_tricks.recipes._classification import crop_flip_cutout, make_small_image_job
 from optix_tricks.schedules import cifar_step_schedule
-from optix_tricks.training import ResNet9, RunDirectory, count_parameters, generate, train
+from optix_tricks.training import (
+    Batch,
+    ResNet9,
+    RunDirectory,
+    RunError,
+    count_parameters,
+    generate,
+    train,
+)
+from optix_tricks.tricks import Setup, classifier
 
 STEPS = 390  # full batches of 128 in 50,000 images
+OF_CHAIN = {"shape", "warm_up", "unit", "optimizer", "decay_mask", "before", "after"}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +45,20 @@ def images():
     return generate(8)
 
 
+def optimizer(setup, steps_per_epoch, params=None):
+    """The chain of a setup, whose epochs have so many steps."""
+    size = steps_per_epoch * setup.batch_size
+    batch = Batch(np.zeros((size, 1, 1, 3), np.uint8), np.zeros(size, np.int32))
+    dataset = generate(8)._replace(train=batch)
+    network = (lambda *_, **options: None, params or {"kernel": jnp.ones((2, 2))}, {})
+    chain = tuple(each for each in setup.tricks if {*each.slots} <= OF_CHAIN)
+    bare = Setup(network, epochs=setup.epochs, batch_size=setup.batch_size, tricks=chain)
+    return bare.plan(dataset).functions.tx
+
+
 def rates(tx, steps):
     """The rates that an optimiser uses at given steps."""
-    params = jnp.ones((2, 2))
+    params = {"kernel": jnp.ones((2, 2))}
 
     def at(step):
         def counted(x):
@@ -49,8 +73,10 @@ def rates(tx, steps):
 
 @pytest.mark.parametrize("epochs", [200, 300])
 def test_cifar100_follows_the_published_schedule_after_its_warm_up(epochs):
-    config = cifar100_resnet18.Config(epochs=epochs, schedule=str(epochs))
-    tx = cifar100_resnet18.make_optimizer(config, epochs * STEPS)
+    setup = cifar100_resnet18.setup().change(epochs=epochs)
+    if epochs == 300:
+        setup = setup.change(factor=0.1, at=(0.5, 0.75))
+    tx = optimizer(setup, STEPS)
     published = cifar_step_schedule(STEPS, epochs=epochs)
     drops = [e * STEPS + d for e in (60, 120, 150, 160, 225) for d in (-1, 0)]
     steps = [STEPS, 5 * STEPS, *(step for step in drops if step < epochs * STEPS)]
@@ -61,28 +87,23 @@ def test_cifar100_follows_the_published_schedule_after_its_warm_up(epochs):
 def test_cifar100_decays_kernels_only_unless_told_otherwise():
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     grads = jax.tree.map(jnp.zeros_like, params)
-    for no_bias_decay in (True, False):
-        config = cifar100_resnet18.Config(
-            no_bias_decay=no_bias_decay, warmup_epochs=0.0, momentum=0.0
-        )
-        tx = cifar100_resnet18.make_optimizer(config, 200 * STEPS)
+    plain = cifar100_resnet18.setup().without("warm_up").change(momentum=0.0)
+    for setup, want in ((plain, 0.0), (plain.without("no_bias_decay"), -0.1 * 5e-4)):
+        tx = optimizer(setup, STEPS, params)
         updates, _ = tx.update(grads, tx.init(params), params)
         np.testing.assert_allclose(updates["kernel"], -0.1 * 5e-4, rtol=1e-5)
-        want = 0.0 if no_bias_decay else -0.1 * 5e-4
         np.testing.assert_allclose(updates["bias"], want, rtol=1e-5)
 
 
 def test_cifar10_falls_along_a_half_cosine():
-    config = cifar10_resnet18.Config(epochs=100, warmup_fraction=0.05)
-    tx = cifar10_resnet18.make_optimizer(config, 10_000)
+    tx = optimizer(cifar10_resnet18.setup(), 100)
     want = [0, 0.05, 0.1, 0.05 * (1 + np.cos(np.pi / 4)), 0.05, 0]
     steps = [0, 250, 500, 500 + 9500 // 4, 500 + 9500 // 2, 10_000]
     np.testing.assert_allclose(rates(tx, steps), want, rtol=1e-4, atol=1e-7)
 
 
 def test_resnet9_rises_and_falls_in_lines():
-    config = cifar10_resnet9.Config(learning_rate=0.4, warmup_fraction=0.25)
-    tx = cifar10_resnet9.make_optimizer(config, 80)
+    tx = optimizer(cifar10_resnet9.setup().change(warm_up=0.25), 8)
     want = [0, 0.2, 0.4, 0.2, 0]
     np.testing.assert_allclose(rates(tx, [0, 10, 20, 50, 80]), want, 1e-5, 1e-8)
 
@@ -90,44 +111,42 @@ def test_resnet9_rises_and_falls_in_lines():
 def test_a_run_that_is_all_warm_up_falls_in_one_step():
     """A schedule needs a step of its own, and no more."""
     for recipe in (cifar10_resnet9, cifar10_resnet18, digits, imagenet_resnet50):
-        config = recipe.Config()
-        whole = {"warmup_epochs": float(config.epochs), "warmup_fraction": 1.0}
-        known = {field.name for field in dataclasses.fields(config)}
-        changes = {name: x for name, x in whole.items() if name in known}
-        tx = recipe.make_optimizer(dataclasses.replace(config, **changes), 20)
-        start, peak, end = rates(tx, [0, 20, 21])
+        setup = recipe.setup().change(epochs=4, warm_up={"fraction": 1.0, "epochs": None})
+        start, peak, end = rates(optimizer(setup, 5), [0, 20, 21])
         assert start < 0.1 * peak, recipe.__name__
         assert end < 1e-6 * peak, recipe.__name__
 
 
 def test_drops_of_a_run_of_a_few_steps_follow_each_other():
     """Each falls on a step of its own, however short the run is."""
-    config = cifar100_resnet18.Config(warmup_epochs=0.0, schedule="200")
-    found = rates(cifar100_resnet18.make_optimizer(config, 2), range(5))
+    setup = cifar100_resnet18.setup().without("warm_up").change(epochs=1)
+    found = rates(optimizer(setup, 2), range(5))
     np.testing.assert_allclose(found, 0.1 / 5.0 ** np.array([0, 1, 2, 3, 3]), 1e-5)
 
 
 def test_what_is_cut_out_is_the_mean_grey_of_the_training_images(images):
-    levels = np.broadcast_to(np.array([50, 102, 154], np.uint8), (4, 8, 8, 3))
-    config = cifar10_resnet9.Config(cutout=20, padding=1)
-    augment = crop_flip_cutout(
-        config, images._replace(train=images.train._replace(inputs=levels))
-    )
+    levels = np.broadcast_to(np.array([50, 102, 154], np.uint8), (2048, 8, 8, 3))
+    setup = cifar10_resnet9.setup().change(width=1, cutout=20, crop=1)
+    levelled = images._replace(train=images.train._replace(inputs=levels))
     black = jnp.zeros((3, 8, 8, 3), jnp.uint8)
-    shown = np.asarray(augment(jax.random.key(0), black))
-    assert set(np.unique(shown)) <= {0, 102}
-    assert (shown == 102).mean() > 0.5
+    for per_channel, greys in ((False, {102}), (True, {50, 102, 154})):
+        changed = setup.change(per_channel=per_channel)
+        augment = changed.plan(levelled).functions.augment
+        shown = np.asarray(augment(jax.random.key(0), black))
+        assert greys <= set(np.unique(shown)) <= {0} | greys
+        assert (shown > 0).mean() > 0.5
 
 
-def test_a_warm_up_may_be_as_long_as_the_run(images):
-    config = cifar100_resnet18.Config(width=2, epochs=2, warmup_epochs=2.0)
-    jax.eval_shape(lambda: cifar100_resnet18.build(config, images).params)
+def test_a_warm_up_may_be_as_long_as_the_run_and_no_longer():
+    setup = cifar100_resnet18.setup().change(epochs=2)
+    assert rates(optimizer(setup.change(warm_up={"epochs": 2.0}), 4), [8]) == 0.1
+    with pytest.raises(ValueError, match="warm_up must be at most the 2 of the run, got"):
+        optimizer(setup.change(warm_up={"epochs": 2.5}), 4)
 
 
 def test_imagenet_scales_its_rate_with_the_batch():
     for batch_size, peak in ((256, 0.1), (1024, 0.4)):
-        config = imagenet_resnet50.Config(batch_size=batch_size)
-        tx = imagenet_resnet50.make_optimizer(config, 1000)
+        tx = optimizer(imagenet_resnet50.setup().change(batch_size=batch_size), 10)
         want = [0, peak / 2, peak, peak / 2, 0]
         steps = [0, 25, 50, 525, 1000]
         np.testing.assert_allclose(rates(tx, steps), want, rtol=1e-4, atol=1e-7)
@@ -135,21 +154,21 @@ def test_imagenet_scales_its_rate_with_the_batch():
 
 def test_lars_has_the_reference_numbers():
     """MLPerf: 10 (1 - t / T)^2 after five epochs of warm-up, and eta 0.001."""
-    config = imagenet_resnet50_lars.Config()
+    setup = imagenet_resnet50_lars.setup().change(batch_size=32)
     total, warmup = 42 * 312, 5 * 312
-    tx = imagenet_resnet50_lars.make_optimizer(config, total)
     middle = warmup + (total - warmup) // 2
     left = 1 - (middle - warmup) / (total - warmup)
     want = [0, 5, 10, 10 * left**2 + 1e-4 * (1 - left**2), 1e-4]
     steps = [0, warmup // 2, warmup, middle, total]
-    np.testing.assert_allclose(rates(tx, steps), want, rtol=2e-4, atol=1e-7)
+    found = rates(optimizer(setup, 312), steps)
+    np.testing.assert_allclose(found, want, rtol=2e-4, atol=1e-7)
 
-    config = dataclasses.replace(config, warmup_epochs=0.0)
-    tx = imagenet_resnet50_lars.make_optimizer(config, total)
     w, g = np.array([[3.0, 4.0]]), np.array([[0.0, 0.5]])
-    updates, _ = tx.update(jnp.asarray(g), tx.init(jnp.asarray(w)), jnp.asarray(w))
+    params = {"kernel": jnp.asarray(w)}
+    tx = optimizer(setup.without("warm_up"), 312, params)
+    updates, _ = tx.update({"kernel": jnp.asarray(g)}, tx.init(params), params)
     ratio = 0.001 * 5.0 / (0.5 + 2e-4 * 5.0)
-    np.testing.assert_allclose(updates, -10 * ratio * (g + 2e-4 * w), rtol=1e-5)
+    np.testing.assert_allclose(updates["kernel"], -10 * ratio * (g + 2e-4 * w), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -163,17 +182,17 @@ def test_lars_has_the_reference_numbers():
 )
 def test_networks_have_their_published_size(recipe, classes, count, images):
     dataset = images._replace(class_names=tuple(map(str, range(classes))))
-    config = recipe.Config(batch_size=128)
-    params = jax.eval_shape(lambda: recipe.build(config, dataset).params)
+    setup = recipe.setup().change(batch_size=128)
+    params = jax.eval_shape(lambda: setup.job(dataset).params)
     assert count_parameters(params) == count
 
 
 def test_a_run_too_short_for_its_bounds_is_told_before_it_starts(images):
-    config = cifar10_resnet9.Config(width=2, epochs=3, batch_size=512)
+    setup = cifar10_resnet9.setup().without("resnet9").change(epochs=3, crop=1)
 
     def build(norm):
-        model = ResNet9(10, width=2, norm=norm, rngs=nnx.Rngs(0))
-        return make_small_image_job(config, images, model, ot.sgd(0.1)).params
+        network = classifier(ResNet9, width=2, norm=norm)
+        return dataclasses.replace(setup, network=network).job(images).params
 
     message = r"after 12 steps, before the bounds of 8 BatchRenorm, such .*_bounds\(12\)"
     with pytest.warns(UserWarning, match=message):
@@ -185,19 +204,13 @@ def test_a_run_too_short_for_its_bounds_is_told_before_it_starts(images):
 @pytest.mark.further
 def test_every_trick_at_once_trains(images, tmp_path):
     """Mixing, dropped branches, erasing and a loss scale in one compiled step."""
-    config = cifar10_resnet18.Config(
-        width=2,
-        epochs=1,
-        batch_size=512,
-        padding=1,
-        cutout=2,
-        mixup=0.2,
-        drop_path=0.2,
-        compute_dtype="float16",
+    setup = (
+        cifar10_resnet18.setup()
+        .change(width=2, epochs=1, batch_size=512, crop=1, cutout=2)
+        .take(tricks.mixup(0.2), tricks.drop_path(0.2), tricks.float16)
     )
-    job = cifar10_resnet18.build(config, images)
     with RunDirectory.start(tmp_path / "run", recipe="x", config={}) as run:
-        _, result = train(job, images, run)
+        _, result = train(setup.job(images), images, run)
         rows = [row for row in run.read_metrics() if row["kind"] == "train"]
     assert result.steps == len(rows) == 4
     assert np.isfinite([row["loss"] for row in rows]).all()
@@ -207,49 +220,110 @@ def test_every_trick_at_once_trains(images, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in RECIPES if n != "digits"])
 def test_every_recipe_learns_generated_images(name, tmp_path):
-    recipe, images = RECIPES[name], generate(16)
+    images = generate(16)
+    setup = RECIPES[name].setup()
     width = 8 if "airbench" in name else 4  # 32 channels at the end in either
-    config = recipe.Config(width=width, epochs=4, batch_size=64)
-    changes = {"warmup_epochs": 0.5, "image_size": 16, "compute_dtype": "float32"}
-    known = {field.name for field in dataclasses.fields(config)}
-    changes = {key: value for key, value in changes.items() if key in known}
-    job = recipe.build(dataclasses.replace(config, **changes), images)
+    epochs = 8 if "filtered" in name else 4  # of half the images
+    numbers = {"width": width, "epochs": epochs, "batch_size": 64}
+    if "imagenet" in name:
+        setup = setup.without("bfloat16").change(warm_up={"epochs": 0.5}, size=16)
+    job = setup.change(**numbers).job(images)
     with RunDirectory.start(tmp_path / "run", recipe=name, config={}) as run:
         _, result = train(job, images, run)
     assert result.test.metrics["accuracy"] > 0.5  # chance is 0.1
 
 
+LANDED = json.loads((Path(__file__).parent / "landed_losses.json").read_text())
+ADDED = {"cifar10_resnet18": [tricks.mixup(0.2), tricks.drop_path(0.1)]}
+CHANGED = {
+    "cifar10_resnet9": {"cutout": 4},
+    "cifar10_resnet18": {"cutout": 4},
+    "cifar10_airbench96": {"cutout": 6},
+    "imagenet_resnet50": {"size": 16, "warm_up": {"epochs": 1.0}},
+    # At rates at which a run does not leave its own copy of one rounding's difference.
+    "imagenet_resnet50_lars": {
+        "size": 16,
+        "warm_up": {"epochs": 1.0},
+        "learning_rate": 0.5,
+        "end_value": 2e-4,
+    },
+    "cifar10_airbench94_muon": {
+        "learning_rate": 0.01,
+        "bias_learning_rate": 0.005,
+        "head_learning_rate": 0.05,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "digits" else pytest.param(n, marks=pytest.mark.slow) for n in LANDED],
+)
+def test_the_losses_are_those_of_the_recipes_before_they_were_setups(name, tmp_path):
+    """Written by chains and networks wired by hand, with the keys of today's draws."""
+    images = generate(16)
+    setup = RECIPES[name].setup().change(**CHANGED.get(name, {}))
+    if "imagenet" in name:
+        setup = setup.without("bfloat16")
+    setup = setup.take(*ADDED.get(name, [])).change(width=4, epochs=5, batch_size=64)
+    with RunDirectory.start(tmp_path / "run", recipe=name, config={}) as run:
+        train(setup.job(images), images, run)
+        losses = [row["loss"] for row in run.read_metrics() if row["kind"] == "train"]
+    for step, tolerance in ((1, 1e-6), (10, 1e-5), (100, 2e-3)):
+        want = LANDED[name][str(step)]
+        np.testing.assert_allclose(losses[step - 1], want, rtol=tolerance)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mixup": 0.2, "cutmix": 1.0}, "cutmix must be 0 where mixup is 0.2, got 1.0"),
-        ({"mixup": -1.0}, "mixup must be zero or positive, got -1.0"),
+        ({"mixup": -1.0}, "alpha must be zero or positive, got -1.0"),
         ({"drop_path": 1.0}, r"final_rate must be in \[0, 1\), got 1.0"),
-        ({"warmup_epochs": 9.0}, "warmup_epochs must be at most the 2 epochs, got 9.0"),
-        ({"cutout": -1}, "cutout must be at least 0, got -1"),
-        ({"padding": 20}, "padding must be below the image's 8 pixels"),
+        ({"warm_up": {"epochs": 9.0}}, "epochs of warm_up must be at most the 2 .*got 9"),
+        ({"cutout": -1}, "size must be at least 0, got -1"),
+        ({"crop": 20}, "padding must be below the image's 8 pixels"),
         ({"batch_size": 4096}, "batch_size must be at most .* 2048, got 4096"),
+        ({"width": 0}, "width must be at least 1, got 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be zero or positive, got -1.0"),
+        ({"label_smoothing": 2.0}, r"label_smoothing must be in \[0, 1\], got 2"),
     ],
 )
 def test_bad_numbers_name_their_field(changes, message, images):
-    numbers = {"width": 2, "epochs": 2, "warmup_epochs": 0.0} | changes
+    added = [tricks.mixup, tricks.cutout, tricks.drop_path]
+    setup = cifar100_resnet18.setup().take(*added)
+    small = {"width": 2, "epochs": 2, "crop": 1, "cutout": 2, "warm_up": {"epochs": 0.0}}
     with pytest.raises(ValueError, match=message):
-        cifar100_resnet18.build(cifar100_resnet18.Config(**numbers), images)
+        setup.change(**(small | changes)).job(images)
 
 
 def test_the_digits_recipe_builds_the_chain_it_states():
-    tx = digits.make_optimizer(digits.Config(), steps=100)
     params = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
+    tx = optimizer(digits.setup().change(epochs=10), 10, params)
     zero = jax.tree.map(np.zeros_like, params)
     state = tx.init(params)
     rates = []
     for _ in range(101):
         updates, state = tx.update(zero, state, params)
-        rates.append(float(state[1][1].hyperparams["learning_rate"]))
+        rates.append(float(ot.report(state)["learning_rate"]))
     # Rises to 0.3 over 20 steps, falls to zero over 80; decay acts on the kernel alone.
     np.testing.assert_allclose(
-        np.array(rates)[[0, 10, 20, 60, 100]], [0, 0.15, 0.3, 0.15, 0]
+        np.array(rates)[[0, 10, 20, 60, 100]], [0, 0.15, 0.3, 0.15, 0], atol=1e-7
     )
     assert (np.asarray(updates["bias"]) == 0).all()
     _, state = tx.update(zero, tx.init(params), params)
     np.testing.assert_allclose(state[1][0].trace["kernel"], 5e-4, rtol=1e-6)
+
+
+def test_settings_go_to_json_and_back():
+    for name in RECIPES:
+        run = new_run(name).at_seed(3)
+        run = dataclasses.replace(run, setup=run.setup.change(epochs=2, width=3))
+        said = json.loads(json.dumps(run.as_json()))
+        again = reconfigure("nowhere", name, said)
+        assert (again.setup, again.as_json()) == (run.setup, run.as_json())
+
+
+def test_settings_of_before_are_refused_by_version(tmp_path):
+    (tmp_path / "environment.json").write_text('{"optix_tricks": "0.1.0"}')
+    with pytest.raises(RunError, match=r"written by optix_tricks 0\.1\.0, in a form"):
+        reconfigure(tmp_path, "digits", {"dataset": "digits", "width": 16})

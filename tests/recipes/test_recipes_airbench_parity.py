@@ -85,13 +85,15 @@ class Both:
         if theirs.muon:  # its decay is of a sum over the batch
             decay = theirs.decay * BATCH / theirs.batch
             self.recipe = dataclasses.replace(self.recipe, decay=decay)
-        config = recipe.Config(
+        setup = recipe.setup().change(
             width=4,
             epochs=float(EPOCHS),
             batch_size=BATCH,
-            whitening_bias_epochs=WHITENED_EPOCHS,
+            settle={"epochs": WHITENED_EPOCHS},
         )
-        job = recipe.build(config, data)
+        if theirs.muon:
+            setup = setup.change(whitening_bias_epochs=WHITENED_EPOCHS)
+        job = setup.job(data)
         self.job = job._replace(alternate=None, augment=None)
         mean, std = (x.astype(np.float64) for x in data.channel_statistics())
         pixels = (data.train.inputs / 255 - mean) / std
@@ -105,12 +107,12 @@ class Both:
             stats = job.batch_stats | {"fast": stats, "slow": slow}
         self.ours = create_state(params, stats, self.job.tx, jax.random.key(0))
         self.compiled = jax.jit(self.job.step)
-        self.settled = jax.jit(self.job.settled_step)
+        self.settled = jax.jit(self.job.step_in(WHITENED_EPOCHS))
 
     def step(self, number, *, settle=False):
         """Both take it; return the metrics and their loss."""
         index = np.arange(BATCH) + number % PER_EPOCH * BATCH
-        settled = settle and self.job.is_settled(number // PER_EPOCH)
+        settled = settle and number // PER_EPOCH >= WHITENED_EPOCHS
         step = self.settled if settled else self.compiled
         self.ours, metrics = step(self.ours, self.data.take(jnp.asarray(index)))
         value, self.theirs = stepping.train_step(
@@ -207,11 +209,8 @@ def test_the_initial_weights_have_their_distribution(name):
     """Means and deviations of each array, over seeds of both."""
     recipe = RECIPES[name][0]
     data, both = dataset(), Both(name)
-    config = recipe.Config(width=4, batch_size=BATCH)
-    ours = [
-        recipe.build(dataclasses.replace(config, seed=seed), data).params
-        for seed in range(3)
-    ]
+    plan = recipe.setup().change(width=4, batch_size=BATCH).plan(data)
+    ours = [plan.job(seed).params for seed in range(3)]
     shapes = jax.tree.map(jnp.shape, to_ours(both.theirs.params))
     assert jax.tree.map(jnp.shape, ours[0]) == shapes
     drawn = [
@@ -236,11 +235,13 @@ def test_the_initial_weights_have_their_distribution(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_numbers_of_a_full_run_are_theirs(name):
     recipe, theirs, _ = RECIPES[name]
-    config = recipe.Config()
-    assert config.batch_size == theirs.batch
-    assert config.epochs == theirs.epochs
-    assert config.padding == theirs.translate
-    assert config.cutout == theirs.cutout
-    assert config.learning_rate == theirs.lr
-    per_step = config.weight_decay * (config.batch_size if theirs.muon else 1)
+    setup = recipe.setup()
+    own = {(trick.name, n): x for trick in setup.tricks for n, x in trick.numbers}
+    assert setup.batch_size == theirs.batch
+    assert setup.epochs == theirs.epochs
+    assert own["crop", "padding"] == theirs.translate
+    assert own.get(("cutout", "size"), 0) == theirs.cutout
+    optimizer = setup.filled()["optimizer"][0].name
+    assert own[optimizer, "learning_rate"] == theirs.lr
+    per_step = own[optimizer, "weight_decay"] * (setup.batch_size if theirs.muon else 1)
     assert per_step == pytest.approx(theirs.decay)

@@ -20,7 +20,8 @@ def run(*columns, test=(), **named):
     train["step"] = np.arange(len(named["loss"])) + 1
     steps, accuracies = zip(*test, strict=True) if test else ((), ())
     tests = {"step": np.array(steps, int), "accuracy": np.array(accuracies, float)}
-    return Run(Path("run"), "a", {}, {}, train, tests, None)
+    none = {"step": np.zeros(0, int)}
+    return Run(Path("run"), "a", {}, {}, train, none, tests, None)
 
 
 def test_further_columns_that_change_get_panels_two_a_row():

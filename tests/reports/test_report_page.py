@@ -132,6 +132,27 @@ def test_figure_plots_the_rows(tmp_path, epochs, dark):
     assert_drawn(norms, "update/parameter", step, ratio)
 
 
+def test_what_was_validated_is_drawn_and_told_beside_the_test(tmp_path):
+    rows = make_rows(3)
+    validated = [row | {"kind": "validation"} for row in rows if row["kind"] == "test"]
+    validated = [row | {"loss": row["loss"] + 1, "accuracy": 0.5} for row in validated]
+    path = write_run(tmp_path, [*rows, *validated], result=RESULT | {"best_epoch": 2})
+    figure = plot_curves(read_run(path))
+    steps, losses = ([row[name] for row in validated] for name in ("step", "loss"))
+    assert_drawn(panel(figure, "Loss"), "validation", steps, losses)
+    assert_drawn(panel(figure, "Accuracy"), "validation", steps, [50.0] * 3)
+    table = Page(write_report(path).read_text()).rows
+    head = next(row for row in table if row[:1] == ["epoch"])
+    assert head[3:7] == [
+        "validation loss", "validation accuracy", "test loss", "test accuracy",
+    ]  # fmt: skip
+    first = table[table.index(head) + 1]
+    assert first[3:5] == [f"{losses[0]:.4f}", "50.00 %"]
+    assert ["best_epoch", "2"] in table
+    no_split = Page(write_report(write_run(tmp_path, rows)).read_text()).rows
+    assert not any("validation loss" in row for row in no_split)
+
+
 def test_axes_are_labelled_with_units(tmp_path):
     figure = plot_curves(read_run(write_run(tmp_path, make_rows(3))))
     labels = {ax.get_title(loc="left"): ax.get_ylabel() for ax in figure.axes}

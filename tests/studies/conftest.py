@@ -1,6 +1,5 @@
 """Runs of a recipe of one's own, for what is measured where a run stands."""
 
-import dataclasses
 from types import ModuleType
 
 import jax
@@ -8,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optix_tricks import recipes
+from optix_tricks import recipes, tricks
 from optix_tricks.studies._weight_norm._invariant import invariant_layers
 from optix_tricks.training import RunDirectory, load_dataset, train
-from tests.studies.quadratics import Config, half_square
-from tests.studies.quadratics import job as quadratic_job
+from tests.studies.quadratics import half_square
 from tests.studies.toy_study import TOY
 
 
@@ -26,20 +24,19 @@ def make_run(tmp_path, monkeypatch):
     arrays |= {"test_images": images[:8], "test_labels": labels[:8]}
     np.savez(tmp_path / "toy.npz", **arrays)
 
-    def make(apply, params, loss=half_square, **settings):
-        config = Config(str(tmp_path / "toy.npz"), **settings)
-        # Training donates the parameters: each job gets its own.
+    def make(apply, params, loss=half_square):
+        network = (apply, jax.tree.map(jnp.array, params), {})
         recipe = ModuleType("toy")
-        recipe.Config = Config
-        recipe.build = lambda config, _: quadratic_job(
-            apply, jax.tree.map(jnp.array, params), config
-        )._replace(loss=loss)
+        recipe.__file__ = __file__
+        recipe.DATASET = str(tmp_path / "toy.npz")
+        recipe.setup = lambda: tricks.Setup(
+            network, epochs=3, batch_size=16, loss=loss
+        ).take(tricks.sgd(0.01))
         monkeypatch.setitem(recipes.RECIPES, "toy", recipe)
-        path = tmp_path / "run"
-        settings = dataclasses.asdict(config)
-        with RunDirectory.start(path, recipe="toy", config=settings) as run:
-            dataset = load_dataset(config.dataset)
-            train(recipe.build(config, None), dataset, run)
+        path, settings = tmp_path / "run", recipes.new_run("toy")
+        with RunDirectory.start(path, recipe="toy", config=settings.as_json()) as run:
+            dataset = settings.load()
+            train(settings.job(dataset), dataset, run)
         return path, images.reshape(320, -1) / np.float32(255)
 
     return make

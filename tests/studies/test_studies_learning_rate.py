@@ -12,11 +12,9 @@ import pytest
 from flax import nnx, traverse_util
 
 import optix_tricks as ot
-from optix_tricks.augment import random_crop
+from optix_tricks import tricks
 from optix_tricks.cli import main
-from optix_tricks.recipes import RECIPES, PackagedRun
-from optix_tricks.recipes._classification import make_job
-from optix_tricks.recipes._contract import check_config
+from optix_tricks.recipes import RECIPES, new_run
 from optix_tricks.studies import find_learning_rate
 from optix_tricks.training import (
     Batch,
@@ -26,6 +24,7 @@ from optix_tricks.training import (
     load_digits,
     make_train_step,
 )
+from optix_tricks.tricks._chain import peak_of
 
 NAMES = tuple(RECIPES)
 
@@ -43,48 +42,26 @@ def run(capsys, *argv):
 class Linear(nnx.Module):
     """The smallest network of images."""
 
-    def __init__(self, pixels, rngs):
-        self.head = nnx.Linear(pixels, 10, rngs=rngs)
+    def __init__(self, pixels, dtype, rngs):
+        self.head = nnx.Linear(pixels, 10, dtype=dtype, rngs=rngs)
 
     def __call__(self, images, *, train):
         return self.head(images.reshape(len(images), -1))
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+def network(context, *, dtype=jnp.float32, rngs):
+    return Linear(int(np.prod(context.dataset.image_shape)), dtype, rngs)
+
+
+def setup():
     """Of a recipe that compiles fast."""
-
-    dataset: str = "digits"
-    data_dir: str | None = None
-    width: int = 3
-    epochs: int = 2
-    batch_size: int = 512
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    label_smoothing: float = 0.1
-    compute_dtype: str = "float32"
-    seed: int = 0
-
-
-def make_optimizer(config, steps, *, learning_rate=None):
-    return ot.sgd(learning_rate or (lambda count: 0.0), momentum=config.momentum)
-
-
-def build(config, dataset):
-    check_config(config, dataset)
-    model = Linear(int(np.prod(dataset.image_shape)), nnx.Rngs(config.seed))
-    return make_job(
-        config,
-        dataset,
-        model,
-        make_optimizer(config, 1),
-        augment=lambda key, images: random_crop(key, images, padding=1),
-        flip=False,
+    return tricks.Setup(network, epochs=2, batch_size=512).take(
+        tricks.momentum(0.1), tricks.crop(1), tricks.label_smoothing(0.1)
     )
 
 
 linear = types.ModuleType("linear", "A linear classifier.")
-linear.Config, linear.make_optimizer, linear.build = Config, make_optimizer, build
+linear.setup, linear.__file__ = setup, __file__
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +76,10 @@ def images():
 
 def test_the_curve_is_that_of_the_recipes_own_steps(images):
     """Its network, loss, augmentation, batches and chain, with the rate put in."""
-    config = Config(seed=3)  # two steps an epoch
+    own = new_run("linear").at_seed(3)  # two steps an epoch
     seen = []
     study = find_learning_rate(
-        PackagedRun(linear, config),
+        own,
         images,
         min_rate=1e-3,
         max_rate=1.0,
@@ -112,10 +89,9 @@ def test_the_curve_is_that_of_the_recipes_own_steps(images):
     )
     assert seen == [(seed, step) for seed in range(2) for step in range(10)]
 
-    own = dataclasses.replace(config, seed=4)
-    job = build(own, images)
+    job = own.at_seed(4).job(images)
     rates = jnp.geomspace(1e-3, 1.0, 10)
-    tx = make_optimizer(own, 1, learning_rate=lambda count: rates[count])
+    tx = ot.sgd(lambda count: rates[count], momentum=0.9)
     step = jax.jit(make_train_step(job.apply, job.loss, tx, augment=job.augment))
     state = create_state(job.params, job.batch_stats, tx, jax.random.key(4))
     want = []
@@ -133,15 +109,17 @@ def test_the_curve_is_that_of_the_recipes_own_steps(images):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
     """At a rate equal to that of its flag, the peak of its own schedule."""
-    recipe = RECIPES[name]
-    config = recipe.Config()
+    own = RECIPES[name].setup()
     names = ["whitening/kernel", "whitening/bias", "norm/bias", "head/kernel", "kernel"]
     params = traverse_util.unflatten_dict({n: jnp.ones((2, 2)) for n in names}, sep="/")
     grads = jax.tree.map(lambda w: 0.1 * w, params)
+    images = Batch(np.zeros((20_480, 8, 8, 3), np.uint8), np.zeros(20_480, np.int32))
+    dataset = generate(8)._replace(train=images)  # 20 steps an epoch
+    network = (lambda *_, **options: None, params, {})
+    setup = dataclasses.replace(own, network=network, tricks=optimisation(own))
+    plan = setup.change(batch_size=1024).plan(dataset)
 
-    def used(step, **options):
-        tx = recipe.make_optimizer(config, 1000, **options)
-
+    def used(step, tx):
         def counted(x):
             is_count = jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 0
             return jnp.asarray(step, x.dtype) if is_count else x
@@ -150,25 +128,32 @@ def test_every_recipe_takes_a_rate_in_the_unit_of_its_own(name):
         seen = ot.report(tx.update(grads, state, params)[1])
         return [x for name, x in seen.items() if name.endswith("learning_rate")]
 
-    fraction = getattr(config, "warmup_fraction", None)
-    if fraction is None:
-        fraction = getattr(config, "warmup_epochs", 0) / config.epochs
-    peak = used(round(fraction * 1000))
-    given = used(0, learning_rate=lambda count: jnp.float32(config.learning_rate))
+    rise = dict(own.filled()["warm_up"][0].numbers) if own.filled()["warm_up"] else {}
+    epochs = rise.get("epochs") or rise.get("fraction", 0) * own.epochs
+    peak = used(int(round(epochs * 20, 9)), plan.functions.tx)
+    rate = plan.optimizer(lambda count: jnp.float32(peak_of(own)))
+    given = used(0, rate)
     assert len(given) == (4 if name == "cifar10_airbench94_muon" else 1)  # groups
     np.testing.assert_allclose(given, peak, rtol=1e-5)
 
 
+def optimisation(setup):
+    """The tricks of the chain, without those of network and images."""
+    slots = {"shape", "warm_up", "unit", "optimizer", "decay_mask"}
+    return tuple(each for each in setup.tricks if slots & {*each.slots})
+
+
 def test_a_loss_scale_leaves_the_curve_as_it_is(images):
-    config = Config(compute_dtype="float16")
-    study = find_learning_rate(PackagedRun(linear, config), images, steps=12, seeds=1)
-    want = find_learning_rate(PackagedRun(linear, Config()), images, steps=12, seeds=1)
-    np.testing.assert_allclose(study.test.losses, want.test.losses, rtol=1e-3)
+    own = new_run("linear")
+    half = dataclasses.replace(own, setup=own.setup.take(tricks.float16))
+    study = find_learning_rate(half, images, steps=12, seeds=1)
+    want = find_learning_rate(own, images, steps=12, seeds=1)
+    np.testing.assert_allclose(study.test.losses, want.test.losses, rtol=2e-3)
 
 
 def test_lr_find_prints_a_table_and_writes_curve_and_figure(capsys, tmp_path):
     code, out, err = run(
-        capsys, "lr-find", "linear", "--width", "2", "--batch-size", "256",
+        capsys, "lr-find", "linear", "--crop", "2", "--batch-size", "256",
         "--steps", "12", "--seeds", "2", "--min-rate", "1e-3", "--seed", "1",
         "--run-dir", str(tmp_path / "r"),
     )  # fmt: skip
@@ -182,16 +167,16 @@ def test_lr_find_prints_a_table_and_writes_curve_and_figure(capsys, tmp_path):
     assert (tmp_path / "r" / "figures" / "range_test.png").stat().st_size > 10_000
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["recipe"] == "linear"
-    assert config["config"]["width"] == 2
+    assert dict(config["config"]["tricks"])["crop"]["padding"] == 2
 
 
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        ([], 2, "lr-find needs a recipe: one of digits, cifar10_resnet9"),
+        ([], 2, "lr-find needs a recipe: one of digits, "),
         (["digit"], 2, r"unknown recipe 'digit'.*Did you mean 'digits'\?"),
-        (["linear", "--widht", "3"], 2, "widht"),
-        (["linear", "--width", "0"], 2, "width must be at least 1, got 0"),
+        (["linear", "--paddign", "3"], 2, "paddign.*Did you mean 'padding'"),
+        (["linear", "--padding", "-1"], 2, "padding must be at least 0, got -1"),
         (["linear", "--min-rate", "0"], 2, "min_rate must be positive, got 0.0"),
         (["linear", "--min-rate", "20"], 2, "max_rate must be finite and above min_rate"),
         (["linear", "--steps", "3"], 2, "steps must be at least 10, got 3"),
@@ -211,18 +196,20 @@ def test_bad_input_is_one_clear_error(capsys, tmp_path, monkeypatch, argv, code,
 def test_help_names_the_fields_of_the_range_and_of_the_recipe(capsys):
     code, out, _ = run(capsys, "lr-find", "digits", "--help")
     assert code == 0
-    for flag in ("--min-rate", "--max-rate", "--steps", "--seeds", "--width", "--seed"):
+    for flag in ("--min-rate", "--max-rate", "--steps", "--seeds", ".width", "--seed"):
         assert flag in out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_has_a_range_test(name):
-    recipe, images = RECIPES[name], generate(16)
-    changes = {"width": 2, "batch_size": 64, "image_size": 16, "drop_path": 0.1}
-    known = {field.name for field in dataclasses.fields(recipe.Config)}
-    config = recipe.Config(**{k: v for k, v in changes.items() if k in known})
-    test, _ = find_learning_rate(PackagedRun(recipe, config), images, steps=30, seeds=1)
+    images = generate(16)
+    run = new_run(name)
+    numbers = {"width": 2, "size": 16, "batch_size": 64}
+    known = {n for trick in run.setup.tricks for n, _ in trick.numbers} | {"batch_size"}
+    setup = run.setup.change(**{n: x for n, x in numbers.items() if n in known})
+    run = dataclasses.replace(run, setup=setup)
+    test, _ = find_learning_rate(run, images, steps=30, seeds=1)
     counted = np.asarray(test.losses[0, : int(test.stop[0])])
     assert np.isfinite(counted).all()
     assert np.min(counted) < counted[0]

@@ -1,18 +1,19 @@
 """A probe retraces the run, and what it measures is what is known of small problems."""
 
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import optix_tricks as ot
-from optix_tricks import recipes
+from optix_tricks import recipes, tricks
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.studies import _probe as probe
 from optix_tricks.studies import _stuck as stuck
-from optix_tricks.studies._restored import restore_run
 from optix_tricks.training import (
     CheckpointError,
     RunDirectory,
@@ -97,8 +98,7 @@ def test_silent_units_and_layers_in_the_order_of_their_use(make_run):
 
 def test_layers_of_a_residual_network_come_in_the_order_of_depth():
     dataset = load_dataset("digits")
-    config = cifar10_resnet9.Config(dataset="digits", width=2)
-    made = cifar10_resnet9.build(config, dataset)
+    made = cifar10_resnet9.setup().change(width=2).job(dataset)
     found = kernels_in_order(*made[:3], jnp.asarray(dataset.train.inputs[:1]))
     assert [name.split("/")[0] for name in found] == [
         *("prep", "layer1", "layer1_residual1", "layer1_residual2"),
@@ -106,18 +106,22 @@ def test_layers_of_a_residual_network_come_in_the_order_of_depth():
     ]
 
 
-def test_a_run_in_16_bits_is_measured_in_float32(make_run):
-    path, _ = make_run(
-        quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)}, compute_dtype="bfloat16"
-    )
+def test_a_run_in_16_bits_is_measured_in_float32():
     asked = []
-    build = recipes.RECIPES["toy"].build
-    recipes.RECIPES["toy"].build = lambda config, dataset: (
-        asked.append(config.compute_dtype) or build(config, dataset)
-    )
-    restored = restore_run(path)
-    assert asked == ["bfloat16", "float32"]
-    assert restored.job is not restored.exact
+
+    def network(context, *, dtype, rngs):
+        asked.append(jnp.dtype(dtype).name)
+        return nnx.Linear(8, 10, dtype=dtype, rngs=rngs)
+
+    run = recipes.new_run("digits")
+    half = tricks.Setup(network, epochs=3).take(tricks.sgd(0.01), tricks.bfloat16)
+    run = dataclasses.replace(run, setup=half)
+    dataset = run.load()
+    exact = run.in_float32().job(dataset)
+    assert {*asked} == {"float32"}
+    job = run.job(dataset)
+    assert {*asked} == {"float32", "bfloat16"}
+    assert jax.tree.structure(job.params) == jax.tree.structure(exact.params)
 
 
 def test_where_noise_is_all_that_is_seen_the_noise_scale_is_its_lower_bound():
@@ -143,9 +147,10 @@ def test_a_diagnosis_with_a_probe_has_its_columns(make_run):
 
 
 def test_a_run_without_a_checkpoint_or_recipe_is_refused(make_run, tmp_path):
-    with RunDirectory.start(tmp_path / "a", recipe="gone", config={}):
-        pass
-    with pytest.raises(RunError, match="is of recipe 'gone', which this version lacks"):
+    gone = recipes.new_run("digits").as_json()
+    with RunDirectory.start(tmp_path / "a", recipe="gone", config=gone):
+        (tmp_path / "a" / "checkpoints").mkdir()
+    with pytest.raises(RunError, match="is of 'gone', which is no recipe here"):
         probe.probe_run(tmp_path / "a")
     path, _ = make_run(quadratic, {"kernel": np.full((3, 4), 2.0, np.float32)})
     (path / "checkpoints").rename(path / "elsewhere")

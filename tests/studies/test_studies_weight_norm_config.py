@@ -38,9 +38,11 @@ def test_decay_of_kernels_goes_through_the_momentum():
 
 
 def test_the_recipe_has_the_settings_and_no_cutout():
-    recipe = TOY.recipe(epochs=5)
-    assert (recipe.dataset, recipe.width, recipe.batch_size) == ("digits", 2, 64)
-    assert (recipe.epochs, recipe.momentum, recipe.cutout) == (5, 0.9, 0)
+    setup = TOY.setup(epochs=5)
+    numbers = {name: x for trick in setup.tricks for name, x in trick.numbers}
+    assert (setup.epochs, setup.batch_size) == (5, 64)
+    assert (numbers["width"], numbers["momentum"]) == (2, 0.9)
+    assert "cutout" not in [trick.name for trick in setup.tricks]
 
 
 def test_epochs_of_sweeps_are_counted_together():

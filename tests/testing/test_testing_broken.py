@@ -11,8 +11,6 @@ from testing import broken
 COLUMNS = tuple(testing.TRANSFORMATION_COLUMNS.values())
 
 
-# Orbax leaves coroutines behind where shapes differ.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("factory", broken.BROKEN, ids=lambda f: f.__name__)
 def test_a_fault_is_found_where_it_belongs_and_its_line_shows_it(factory):
     table = check(broken.subject(factory), COLUMNS)

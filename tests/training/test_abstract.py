@@ -17,7 +17,6 @@ from optix_tricks.training import (
     Checkpoints,
     TrainState,
     compile_step_on_devices,
-    compile_step_on_mesh,
     create_state,
     early_stopping,
     functional,
@@ -49,11 +48,6 @@ STATE = TrainState(jnp.zeros((), jnp.int32), PARAMS, STATS, TX.init(PARAMS), KEY
 STEP = make_train_step(APPLY, cross_entropy, TX)
 
 
-def on_mesh():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    return compile_step_on_mesh(STEP, mesh, STATE)
-
-
 def save(path):
     with Checkpoints(path) as checkpoints:
         checkpoints.save(1, STATE)
@@ -81,7 +75,6 @@ CALLS = {
     "evaluate": lambda: make_evaluate(APPLY, cross_entropy, batch_size=8)(
         PARAMS, STATS, BATCH
     ),
-    "on a mesh": on_mesh,
     "on devices": lambda: compile_step_on_devices(STEP, STATE, axis_name="data"),
     "refresh_batch_statistics": lambda: refresh_batch_statistics(
         APPLY, PARAMS, STATS, [X]

@@ -76,9 +76,9 @@ def test_in_an_epoch(mode):
     assert_untouched(model, given, before)
 
 
-@pytest.mark.parametrize("shard_state", [False, True])
+@pytest.mark.parametrize("layout", ["replicated", "fsdp"])
 @pytest.mark.parametrize("devices", [1, 8])
-def test_on_a_mesh_which_leaves_the_unplaced_state_too(devices, shard_state):
+def test_on_a_mesh_which_leaves_the_unplaced_state_too(devices, layout):
     model, apply, given, state = made(SGD)
     before = values(given)
     mesh = jax.make_mesh(
@@ -88,7 +88,7 @@ def test_on_a_mesh_which_leaves_the_unplaced_state_too(devices, shard_state):
         axis_types=(jax.sharding.AxisType.Auto,),
     )
     step = make_train_step(apply, cross_entropy, SGD)
-    step, placed = compile_step_on_mesh(step, mesh, state, shard_state=shard_state)
+    step, placed = compile_step_on_mesh(step, mesh, state, layout=layout)
     step(placed, BATCH)
     assert jax.tree.leaves(placed.params)[0].is_deleted()
     assert not any(x.is_deleted() for x in jax.tree.leaves(state))

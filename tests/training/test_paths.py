@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from optix_tricks.recipes import reconfigure
+from optix_tricks.recipes import new_run, reconfigure
 from optix_tricks.reports import read_run, write_report
 from optix_tricks.studies import sweep_learning_rates
 from optix_tricks.studies._weight_norm._trainings import load_record
@@ -80,7 +80,9 @@ def test_a_run_is_made_opened_read_and_reported_by_any_path(tmp_path, as_path):
     path = tmp_path / "run"
     check_new(as_path(path))
     with RunDirectory.start(
-        as_path(path), recipe="digits", config={"data_dir": as_path("a")}
+        as_path(path),
+        recipe="digits",
+        config=new_run("digits").from_directory(as_path("a")).as_json(),
     ) as run:
         assert run.path == path
         run.append_metrics([{"kind": "train", "step": 1, "loss": 0.5}])
@@ -88,8 +90,8 @@ def test_a_run_is_made_opened_read_and_reported_by_any_path(tmp_path, as_path):
             pass
     run, recipe, fields = RunDirectory.reopen(as_path(path))
     with run:
-        assert reconfigure(as_path(path), recipe, fields).config.data_dir == "a"
-    with pytest.raises(RunError, match=r"config\.json are not those"):
+        assert reconfigure(as_path(path), recipe, fields).data_dir == "a"
+    with pytest.raises(RunError, match=r"cannot rebuild"):
         reconfigure(as_path(path), recipe, {"nonsense": 1})
     with pytest.raises(RunError, match="is not empty"):
         check_new(as_path(path))

@@ -143,3 +143,16 @@ def test_a_crop_of_anything_but_uint8_is_refused():
     for image in (DEEP[..., None], COLOUR / 255, COLOUR[..., 0]):
         with pytest.raises(DataError, match=rf"must be uint8 .* found {image.dtype} \["):
             crop(rng, image)
+
+
+def test_the_middle_of_a_picture_is_scaled_to_a_size():
+    pixels = RNG.integers(0, 256, (6, 10, 3)).astype(np.uint8)
+    content = saved(PIL.Image.fromarray(pixels))
+    middle = read_picture(content, size=(6, 6))
+    np.testing.assert_array_equal(middle, pixels[:, 2:8])
+    np.testing.assert_array_equal(read_picture(content, size=(6, 10)), pixels)
+    ramp = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (12, 1))
+    half = read_picture(saved(PIL.Image.fromarray(ramp)), "L", size=(6, 12))
+    # A triangle over four pixels of a straight line is its value in the middle.
+    want = np.tile(np.arange(5, 240, 20), (6, 1))
+    np.testing.assert_array_equal(half[:, 1:-1, 0], want[:, 1:-1])

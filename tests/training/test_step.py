@@ -84,12 +84,12 @@ def test_three_steps_equal_softmax_regression_in_numpy():
     assert state.step == 3
 
 
-def network(axis_name=None):
+def network(axis_name=None, width=8):
     model = resnet.ResNet(
         3,
         stages=(1, 1),
         block=resnet.BasicBlock,
-        width=8,
+        width=width,
         stem="cifar",
         zero_init_last_gamma=False,
         axis_name=axis_name,
@@ -109,8 +109,8 @@ def optimizer():
 IMAGES = {"size": 16, "shape": (8, 8, 3)}
 
 
-def train_alone(steps=3, **options):
-    apply, params, stats = network()
+def train_alone(steps=3, width=8, **options):
+    apply, params, stats = network(width=width)
     tx = optimizer()
     state = create_state(params, stats, tx, jax.random.key(0))
     step = compile_step(make_train_step(apply, cross_entropy, tx, **options))
@@ -129,25 +129,56 @@ def assert_same(state: TrainState, metrics, alone):
     assert state.step == alone[0].step
 
 
-@pytest.mark.parametrize("shard_state", [False, True])
-def test_a_mesh_of_eight_gives_the_step_of_one_device(shard_state):
-    apply, params, stats = network()
+@pytest.mark.parametrize("layout", ["replicated", "zero1", "fsdp"])
+def test_a_mesh_of_eight_gives_the_step_of_one_device(layout):
+    """Arrays of more than 4,096 elements are split."""
+    width = 8 if layout == "replicated" else 16
+    apply, params, stats = network(width=width)
     tx = optimizer()
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     step, state = compile_step_on_mesh(
         make_train_step(apply, cross_entropy, tx),
         mesh,
         create_state(params, stats, tx, jax.random.key(0)),
-        shard_state=shard_state,
+        layout=layout,
     )
     for batch in batches(3, **IMAGES):
         state, metrics = step(state, batch)
-    kernel = state.params["stage1_block1"]["conv1"]["conv"]["kernel"]
+    kernel = state.params["stage2_block1"]["conv2"]["conv"]["kernel"]
     trace = optax.tree.get(state.opt_state, "trace")
-    slot = trace["stage1_block1"]["conv1"]["conv"]["kernel"]
-    assert slot.sharding == kernel.sharding
-    assert kernel.sharding.is_fully_replicated != shard_state
+    slot = trace["stage2_block1"]["conv2"]["conv"]["kernel"]
+    assert slot.sharding.is_fully_replicated == (layout == "replicated")
+    assert kernel.sharding.is_fully_replicated == (layout != "fsdp")
+    for x in jax.tree.leaves((state.params, trace)):
+        assert x.size > 4096 or x.sharding.is_fully_replicated
+    alone = train_alone(width=width)
+    assert_same(jax.device_get(state._replace(key=None)), metrics, alone)
+
+
+def mesh_step(**options):
+    """A step for eight devices that sum over the axis themselves, and its state."""
+    apply, params, stats = network("data")
+    tx = optimizer()
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    return compile_step_on_mesh(
+        make_train_step(apply, cross_entropy, tx, axis_name="data"),
+        mesh,
+        create_state(params, stats, tx, jax.random.key(0)),
+        **options,
+    )
+
+
+def test_devices_that_sum_themselves_give_the_step_of_one_device():
+    step, state = mesh_step(axis_name="data")
+    for batch in batches(3, **IMAGES):
+        state, metrics = step(state, batch)
     assert_same(jax.device_get(state._replace(key=None)), metrics, train_alone())
+
+
+@pytest.mark.parametrize("options", [{"axis_name": "x"}, {"layout": "fsdp"}])
+def test_an_axis_goes_with_a_mesh_of_it_and_a_whole_state(options):
+    with pytest.raises(ValueError, match="axis_name must be the one axis of the mesh"):
+        mesh_step(**{"axis_name": "data"} | options)
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_named():

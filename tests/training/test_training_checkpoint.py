@@ -1,6 +1,5 @@
 """Checkpoints: of which model they are, how many there are, and whether they fit."""
 
-import dataclasses
 import json
 
 import chex
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.training import CheckpointError, Checkpoints, RunError, create_state
 from optix_tricks.training import _checkpoint as checkpoint
-from tests.training.toy_runs import CONFIG, run_whole, toy_dataset
+from tests.training.toy_runs import changed, run_whole, toy_dataset
 
 
 @pytest.mark.parametrize(
@@ -21,7 +19,7 @@ from tests.training.toy_runs import CONFIG, run_whole, toy_dataset
 )
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path, changes, name):
     state, _ = run_whole(tmp_path / "run")
-    other = cifar10_resnet9.build(dataclasses.replace(CONFIG, **changes), toy_dataset())
+    other = changed(**changes).job(toy_dataset())
     like = state._replace(params=other.params, batch_stats=other.batch_stats)
     with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
         if name is None:
@@ -49,7 +47,7 @@ def test_the_newest_are_kept(tmp_path):
             checkpoints.save(epoch, state._replace(step=jnp.asarray(epoch)))
     with Checkpoints(tmp_path / "a", read_only=True) as checkpoints:
         assert checkpoints.epochs() == [2, 5]
-        assert checkpoints.latest_epoch() == 5
+        assert checkpoints.newest_sound() == 5
         assert checkpoints.restore(2, state).step == 2
 
 

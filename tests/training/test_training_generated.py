@@ -40,5 +40,5 @@ def test_images_are_as_many_and_named_as_said():
     np.testing.assert_array_equal(images.test.targets, np.arange(512) % 10)
     assert images.name == "generated/8"
     assert images.class_names[9] == "pattern 9"
-    with pytest.raises(ValueError, match="size must be at least 8 pixels, got 7"):
+    with pytest.raises(ValueError, match="size must be 8 to 1024 pixels, got 7"):
         generate(7)

@@ -1,6 +1,5 @@
 """Runs: their records, resuming to the same bits, and numbers that are not finite."""
 
-import dataclasses
 import itertools
 import json
 import types
@@ -14,42 +13,25 @@ import pytest
 
 import optix_tricks as ot
 from optix_tricks.losses import cross_entropy
-from optix_tricks.recipes import cifar10_resnet9
+from optix_tricks.recipes import reconfigure
 from optix_tricks.training import (
-    CheckpointError,
-    Job,
+    Phase,
     RunDirectory,
     RunError,
-    Settled,
+    create_state,
     train,
 )
 from optix_tricks.training import _loop as loop
+from optix_tricks.training._finite import check_steps
 from tests.training.events import read_events
-from tests.training.toy_runs import CONFIG, run_whole, start, toy_dataset
-
-
-def linear(params, batch_stats, images, *, train, key=None):
-    del train, key
-    x = images.reshape(len(images), -1).astype(jnp.float32) / 255
-    return x @ params["kernel"], batch_stats
-
-
-def linear_job(**changes):
-    """A network that compiles in no time; five steps an epoch of the toy images."""
-    rng = np.random.default_rng(0)
-    job = Job(
-        apply=linear,
-        params={"kernel": jnp.asarray(0.1 * rng.standard_normal((192, 3)), jnp.float32)},
-        batch_stats={},
-        loss=cross_entropy,
-        tx=optax.sgd(0.01),
-        augment=None,
-        epochs=3,
-        batch_size=16,
-        seed=0,
-        test_loss=cross_entropy,
-    )
-    return job._replace(**changes)
+from tests.training.toy_runs import (
+    RUN,
+    changed,
+    linear_job,
+    run_whole,
+    start,
+    toy_dataset,
+)
 
 
 def test_epochs_are_written_as_shares_and_the_clock_goes_on(tmp_path, monkeypatch):
@@ -83,9 +65,9 @@ def test_epochs_are_written_as_shares_and_the_clock_goes_on(tmp_path, monkeypatc
             events[1].step for events in read_events(path / "tensorboard")
         ]  # the first says the version
         assert sorted(starts) == [1, 6]
-        run.metrics_path.unlink()  # with it the seconds are lost, the run is not
+        run.metrics_path.unlink()  # with it neither the seconds are lost nor the run
         _, result = train(linear_job(epochs=2.4), dataset, run, resume=True)
-    assert result.seconds == 0
+    assert result.seconds == 3
 
 
 def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(tmp_path):
@@ -95,11 +77,27 @@ def test_checkpoints_are_written_as_often_as_asked_and_at_the_end(tmp_path):
     assert names == {"3", "5"}
 
 
-def test_a_job_settles_in_the_epoch_that_it_names():
-    job = linear_job()
-    assert not job.is_settled(0)
-    job = job._replace(settled=Settled(2, linear))
-    assert [job.is_settled(epoch) for epoch in range(4)] == [False, False, True, True]
+def test_in_a_phase_the_step_is_that_of_the_changed_job_and_made_once():
+    def triple(job):
+        return job._replace(loss=lambda z, y: 3 * cross_entropy(z, y))
+
+    def shift(job):
+        return job._replace(penalty=lambda params: 1000.0)
+
+    job = linear_job(phases=(Phase(1, triple, until=3), Phase(2, shift)))
+    state = create_state(job.params, {}, job.tx, jax.random.key(0))
+    batch = toy_dataset().train
+    on_device = jax.tree.map(jnp.asarray, batch)
+    losses = [job.step_in(epoch)(state, on_device)[1]["loss"] for epoch in range(5)]
+    kernel = np.asarray(job.params["kernel"], np.float64)
+    z = batch.inputs.reshape(80, -1) / 255 @ kernel
+    loss = np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(80), batch.targets])
+    want = [loss, 3 * loss, 3 * loss + 1000, loss + 1000, loss + 1000]
+    np.testing.assert_allclose(losses, want, rtol=1e-5)
+    assert job.step_in(0) is job.step
+    assert job.step_in(3) is job.step_in(4) is not job.step_in(2)
+    other_seed = job._replace(seed=1, params={"kernel": job.params["kernel"] + 1})
+    assert other_seed.step_in(2) is job.step_in(2)
 
 
 GOOD = {"step": 1, "loss": 0.5, "gradient_norm": 1.0}
@@ -122,11 +120,13 @@ def test_a_run_stops_where_it_cannot_recover(tmp_path):
     ]:
         rows = [row | {"step": i + 1} for i, row in enumerate(rows)]
         if not stops:
-            loop._check_finite(rows, tmp_path)
+            check_steps(rows, tmp_path)
             continue
         first = next(row["step"] for row in rows if np.isnan(row["gradient_norm"]))
-        with pytest.raises(RunError, match=f"gradient_norm became nan at step {first}:"):
-            loop._check_finite(rows, tmp_path)
+        with pytest.raises(
+            RunError, match=f"gradient_norm became nan at step {first}[:,]"
+        ):
+            check_steps(rows, tmp_path)
 
 
 def test_the_scale_and_its_least_are_columns_of_a_step():
@@ -142,7 +142,7 @@ def test_a_run_leaves_its_whole_record(tmp_path):
     run = tmp_path / "run"
     config = json.loads((run / "config.json").read_text())
     assert config["recipe"] == "cifar10_resnet9"
-    assert cifar10_resnet9.Config(**config["config"]) == CONFIG
+    assert reconfigure(run, config["recipe"], config["config"]).as_json() == RUN.as_json()
     environment = json.loads((run / "environment.json").read_text())
     assert environment["jax"] == jax.__version__
     assert environment["devices"]
@@ -167,11 +167,11 @@ def test_a_run_leaves_its_whole_record(tmp_path):
 )
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stopped_after, epochs, packed):
     dataset = toy_dataset()
-    job = cifar10_resnet9.build(CONFIG, dataset)._replace(epochs=epochs, packed=packed)
+    job = RUN.job(dataset)._replace(epochs=epochs, packed=packed)
     with start(tmp_path / "whole") as run:
         whole, whole_result = train(job, dataset, run)
     assert whole_result.steps == whole.step == (8 if epochs == 1.5 else 15)
-    job = cifar10_resnet9.build(CONFIG, dataset)
+    job = RUN.job(dataset)
     short = job._replace(
         epochs=stopped_after, packed=packed
     )  # the schedule is still of three epochs
@@ -185,7 +185,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stopped_after, epochs, pa
 
     again, recipe, fields = RunDirectory.reopen(tmp_path / "broken")
     assert recipe == "cifar10_resnet9"
-    job = cifar10_resnet9.build(cifar10_resnet9.Config(**fields), dataset)
+    job = reconfigure(tmp_path / "broken", recipe, fields).job(dataset)
     job = job._replace(epochs=epochs, packed=packed)
     with again:
         resumed, resumed_result = train(job, dataset, again, resume=True)
@@ -208,24 +208,17 @@ def test_the_seed_decides_the_run(tmp_path):
     one, _ = run_whole(tmp_path / "a")
     same, _ = run_whole(tmp_path / "b")
     chex.assert_trees_all_equal(one.params, same.params)
-    other, _ = run_whole(tmp_path / "c", dataclasses.replace(CONFIG, seed=1))
+    other, _ = run_whole(tmp_path / "c", changed(seed=1))
     assert not np.array_equal(
         other.params["head"]["kernel"], one.params["head"]["kernel"]
     )
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_rows(tmp_path):
-    config = dataclasses.replace(CONFIG, learning_rate=1e30, warmup_fraction=0.0)
-    with pytest.raises(RunError, match=r"became (nan|inf) at step \d+: lower --learning"):
-        run_whole(tmp_path / "run", config)
+    wild = linear_job(tx=optax.sgd(1e38))
+    said = r"became (nan|inf) at step \d+[:,] .*lower --learning"
+    with start(tmp_path / "run") as run, pytest.raises(RunError, match=said):
+        train(wild, toy_dataset(), run)
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["loss"] > 0
     assert any(json.loads(row)["loss"] is None for row in rows)
-
-
-def test_resume_without_a_checkpoint_is_refused(tmp_path):
-    dataset = toy_dataset()
-    job = cifar10_resnet9.build(CONFIG, dataset)
-    message = "no complete checkpoint in"
-    with start(tmp_path / "run") as run, pytest.raises(CheckpointError, match=message):
-        train(job, dataset, run, resume=True)

@@ -60,6 +60,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
         with pytest.raises(RunError, match=r"no space left .* with --resume"):
             run.append_metrics([second])
         assert run.read_metrics()[0] == first
+    with pytest.raises(RunError, match=r"free some and start again; what was written"):
+        raise run_directory.no_space(tmp_path)  # which is no run's, to go on with
 
 
 def test_an_unwritable_place_is_one_sentence(tmp_path):

@@ -266,7 +266,7 @@ def test_bad_values_raise():
 def test_arguments_are_named_as_in_optax():
     theirs = inspect.signature(optax.contrib.reduce_on_plateau).parameters
     ours = inspect.signature(reduce_on_plateau).parameters
-    assert list(ours) == [*theirs, "mode", "mask"]
+    assert list(ours) == [*theirs, "mode", "per_step", "mask"]
     assert {n: p.default for n, p in theirs.items()} == {
         n: ours[n].default for n in theirs
     }

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from optix_tricks import tricks
-from optix_tricks.training import Batch, Dataset
+from optix_tricks.training import Batch, Dataset, create_state
 from optix_tricks.tricks import TRICKS, Setup
 from tests.tricks.toys import steps
 
@@ -166,3 +166,31 @@ def test_half_precision_brings_its_loss_scale():
     images = jnp.asarray(dataset().train.inputs[:2])
     run = jax.make_jaxpr(lambda x: job.apply(job.params, job.batch_stats, x, train=False))
     assert "f16" in str(run(images))
+
+
+def test_statistics_that_count_are_run_over_the_first_examples():
+    """As Haiku's: an average of the inputs that knows how many batches it has seen."""
+
+    def apply(params, stats, inputs, *, train, key=None):
+        if train:
+            traced.append(inputs)
+            count = stats["count"] + 1
+            mean = stats["mean"] + (jnp.mean(inputs) - stats["mean"]) / count
+            stats = {"count": count, "mean": mean}
+        return params["w"] * inputs - stats["mean"], stats
+
+    traced = []
+    x = np.arange(40, dtype=np.float32)
+    data = Dataset("line", Batch(x, x), Batch(x, x))
+    stats = {"count": jnp.zeros((), jnp.int32), "mean": jnp.zeros(())}
+    network = (apply, {"w": jnp.ones(())}, stats)
+    setup = Setup(network, epochs=1, batch_size=10).take(tricks.sgd(0.0), tricks.ema(0.9))
+    job = setup.job(data)
+    state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))
+    tested = job.tested(state).batch_stats
+    assert int(tested["count"]) == 4
+    np.testing.assert_allclose(tested["mean"], x.mean(), rtol=1e-6)
+    once = len(traced)
+    again = job.tested(state._replace(params={"w": jnp.full((), 2.0)}))
+    assert len(traced) == once  # the next test of a run compiles nothing
+    assert int(again.batch_stats["count"]) == 4

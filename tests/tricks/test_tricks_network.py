@@ -8,8 +8,9 @@ from flax import nnx
 
 from optix_tricks import layers, tricks
 from optix_tricks._paths import named_leaves
+from optix_tricks.training import Batch, Dataset
 from optix_tricks.tricks import Setup
-from tests.tricks.toys import Mlp, base, dataset, steps
+from tests.tricks.toys import NETWORK, Mlp, base, dataset, steps, text
 
 DATA = dataset()
 IMAGES = jnp.asarray(DATA.train.inputs[:6])
@@ -160,3 +161,77 @@ def test_layers_are_numbered_in_the_order_of_their_use():
             moved = slow.params[name][part] - start
             want = factor * (plain.params[name][part] - start)
             np.testing.assert_allclose(moved, want, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("network", [None, Mlp(), NETWORK])
+def test_a_network_that_is_a_trick_goes_before_the_setups_own_and_takes_parts(network):
+    chosen = tricks.resnet18(2), tricks.drop_path, tricks.instance_norm
+    plan = Setup(network, batch_size=8).take(tricks.sgd(0.1), *chosen).plan(DATA)
+    job = plan.job()
+    assert "stage4_block2" in job.params
+    assert not jax.tree.leaves(job.batch_stats)
+
+
+def test_residual_branches_start_at_zero_only_where_it_is_asked_for():
+    setup = Setup(batch_size=8).take(tricks.sgd(0.1), tricks.resnet18(2))
+    path = "stage1_block1/conv2/norm/scale"
+    np.testing.assert_array_equal(kernel(setup.plan(DATA), path), [1, 1])
+    zeroed = setup.take(tricks.zero_gamma).plan(DATA)
+    np.testing.assert_array_equal(kernel(zeroed, path), [0, 0])
+
+
+TARGETS = {
+    "classes": (np.arange(40, dtype=np.int32) % 3, ("a", "b", "c"), (8, 3)),
+    "dense": (np.full((40, 3), 1 / 3, np.float32), ("a", "b", "c"), (8, 3)),
+    "labels": (np.ones((40, 2), bool), ("a", "b"), (8, 2)),
+    "a number": (np.ones(40, np.float32), (), (8,)),
+    "numbers": (np.ones((40, 4), np.float32), (), (8, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_an_mlp_has_the_outputs_that_the_targets_want(kind):
+    targets, names, shape = TARGETS[kind]
+    x = np.ones((40, 2, 3), np.float32)
+    some = jnp.asarray(x[:8])
+    data = Dataset("vectors", Batch(x, targets), Batch(x, targets), names)
+    plan = Setup(batch_size=8).take(tricks.sgd, tricks.mlp(4)).plan(data)
+    job = plan.job()
+    assert job.params["hidden"][0]["kernel"].shape == (6, 4)
+    outputs, _ = job.apply(job.params, job.batch_stats, some, train=False)
+    assert outputs.shape == shape
+    assert job.loss(outputs, jnp.asarray(targets[:8])).shape == (8,)
+
+
+def test_a_transformer_takes_norm_and_paths_and_reads_vocabulary_and_length_off():
+    chosen = tricks.transformer(4, depth=1, heads=2), tricks.rms_norm, tricks.drop_path
+    plan = Setup(batch_size=8).take(tricks.sgd, *chosen).plan(text(length=5))
+    job = plan.job()
+    assert job.params["token_embed"]["embedding"].shape == (3, 4)
+    assert job.params["position_embed"]["embedding"].shape == (5, 4)
+    assert job.params["norm"].keys() == {"scale"}
+
+
+REFUSED = {
+    "images": (tricks.resnet9, text(), "resnet9 needs inputs that are images"),
+    "tokens": (tricks.transformer, DATA, r"transformer needs inputs that are tokens"),
+    "vectors": (tricks.mlp, text(), "mlp needs inputs that are one array of numbers"),
+    "mixup": (tricks.mixup, text(), "mixup needs inputs that are images"),
+    "vocabulary": (
+        tricks.transformer,
+        text()._replace(class_names=("a", "b")),
+        "tokens below the 2 classes of the data set, got 2",
+    ),
+    "a class a pixel": (
+        tricks.mlp,
+        DATA._replace(train=DATA.train._replace(targets=DATA.train.inputs[..., 0])),
+        r"targets must be one class, .* got classes \[8, 8\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_network_that_is_not_for_these_data_says_what_it_needs(case):
+    chosen, data, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        base().take(chosen).plan(data)

@@ -25,6 +25,8 @@ TOGETHER = [
     (T["alternating_flip"], T["flip_views"], T["cutout"]),
     (T["gradient_noise"], T["delayed_gradients"], T["centralisation"]),
     (T["plateau"](patience=1), T["warm_up"], T["l1"]),
+    (T["progressive_resizing"], T["cutmix"], T["resized_crop"]),
+    (T["progressive_resizing"], T["sam"], T["remat"]),
 ]
 
 

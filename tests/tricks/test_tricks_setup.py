@@ -2,9 +2,13 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from optix_tricks import augment, tricks
+from optix_tricks.training import create_state
 from optix_tricks.tricks import Setup, find_trick, trick
 from tests.tricks.toys import Mlp, base, dataset
 
@@ -47,7 +51,7 @@ def test_a_trick_can_be_left_out_and_only_one_that_is_there():
 def test_numbers_are_set_by_name_or_the_main_one_by_place():
     assert tricks.mixup(0.4) == tricks.mixup(alpha=0.4) != tricks.mixup
     assert str(tricks.nesterov(0.3, momentum=0.8)) == (
-        "nesterov(momentum=0.8, nesterov=True, dampening=0.0, learning_rate=0.3)"
+        "nesterov(momentum=0.8, nesterov=True, dampening=None, learning_rate=0.3)"
     )
     with pytest.raises(ValueError, match=r"mixup has no number 'alhpa'.*'alpha'\?"):
         tricks.mixup(alhpa=0.4)
@@ -71,7 +75,7 @@ def test_a_setup_says_what_it_is():
     said = base().take(tricks.warm_up(0.2), tricks.cosine).describe()
     lines = [re.split(r"\s{2,}", line) for line in said.splitlines()]
     assert lines[0] == ["run", "4 epochs in batches of 8"]
-    assert ["warm_up", "warm_up", "fraction 0.2, init_value 0.0"] in lines
+    assert ["warm_up", "warm_up", "fraction 0.2, epochs None, init_value 0.0"] in lines
     assert [line[0] for line in lines] == ["run", "shape", "warm_up", "optimizer"]
 
 
@@ -97,6 +101,53 @@ def test_a_trick_that_is_no_trick_is_refused_when_it_is_defined_or_taken():
     elsewhere = trick("augmnet", calls=augment.random_flip)(make)
     with pytest.raises(ValueError, match=r"no setup has.*Did you mean 'augment'"):
         base().take(elsewhere)
+
+
+def test_numbers_may_be_traced_so_that_another_one_compiles_nothing():
+    data = dataset()
+    setup = base().take(tricks.l2(0.1), tricks.cosine, tricks.warm_up(0.2))
+    batch = jax.tree.map(jnp.asarray, data.train).take(jnp.arange(8))
+    plan = setup.plan(data)
+    job = plan.job(0)
+    state = create_state(job.params, job.batch_stats, job.tx, jax.random.key(0))
+    state = state._replace(step=jnp.int32(5))
+    seen = []
+
+    @jax.jit
+    def step(rate, decay, state):
+        seen.append(rate)
+        numbers = {"learning_rate": rate, "weight_decay": decay}
+        return setup.change(**numbers).plan(data).functions.step(state, batch)
+
+    for rate, decay in ((0.1, 0.1), (0.3, 0.02)):
+        found, _ = step(rate, decay, state)
+        own = setup.change(learning_rate=rate, weight_decay=decay).job(data)
+        want, _ = jax.jit(own.step)(state, batch)
+        for a, b in zip(*map(jax.tree.leaves, (found.params, want.params)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert len(seen) == 1
+
+
+def test_numbers_are_changed_by_field_by_number_and_by_trick():
+    setup = base().take(tricks.cutout(3), tricks.momentum(0.1), tricks.sam)
+    changed = setup.change(epochs=7, size=5, momentum=0.5, sam=0.2).change(
+        momentum={"learning_rate": 0.3}
+    )
+    own = {(each.name, n): x for each in changed.tricks for n, x in each.numbers}
+    assert changed.epochs == 7
+    assert own["cutout", "size"] == 5
+    assert own["momentum", "momentum"] == 0.5  # its number goes before the trick's main
+    assert own["momentum", "learning_rate"] == 0.3
+    assert own["sam", "rho"] == 0.2
+    for numbers, message in (
+        ({"sizes": 3}, "no number 'sizes' in this setup. Did you mean 'size'"),
+        ({"mixup": 0.2}, "no number 'mixup' in this setup"),
+        ({"sam": {"roh": 1}}, "sam has no number 'roh'.*Did you mean 'rho'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            setup.change(**numbers)
+    with pytest.raises(ValueError, match=r"and .*: say \w+\.every_steps"):
+        setup.take(tricks.accumulation, tricks.swa).change(every_steps=2)
 
 
 BAD = {

@@ -30,8 +30,17 @@ def images(n=40, size=8, channels=3, seed=0):
     return Batch((noise + 60 * labels[:, None, None, None]).astype(np.uint8), labels)
 
 
-def dataset(**options):
-    return Dataset("toy", images(**options), images(20, seed=1), tuple("abc"))
+def dataset(n=40, **shape):
+    train, test = images(n, **shape), images(20, seed=1, **shape)
+    return Dataset("toy", train, test, tuple("abc"))
+
+
+def text(length=5):
+    """Tokens that count up by one, from the first on."""
+    firsts = np.arange(40, dtype=np.int32)[:, None]
+    tokens = (firsts + np.arange(length + 1, dtype=np.int32)) % CLASSES
+    windows = Batch(tokens[:, :-1], tokens[:, 1:])
+    return Dataset("text", windows, windows, tuple("abc"))
 
 
 Tiny = functools.partial(ResNet, stages=(1,), block=BasicBlock, width=2, stem="cifar")
@@ -60,6 +69,18 @@ class Mlp(nnx.Module):
         return self.layers[1](nnx.relu(self.layers[0](x)))
 
 
+def Linears(context, *, rngs):
+    """Three linear layers in a row, on the mean of the channels."""
+    first, second, head = (
+        nnx.Linear(n, m, rngs=rngs) for n, m in ((3, 5), (5, 4), (4, CLASSES))
+    )
+    return nnx.Sequential(mean_colour, first, jnp.tanh, second, jnp.tanh, head)
+
+
+def mean_colour(images):
+    return jnp.mean(images, axis=(1, 2))
+
+
 def evaluated(job, state, data):
     """The loss of the final test."""
     return job.make_evaluate()(state, jax.tree.map(jnp.asarray, data.test)).loss
@@ -69,12 +90,14 @@ def steps(plan, data, *, count=None, seed=0, start=None):
     """Train; return the state, the last metrics and the job."""
     job = plan.job(seed)
     key = jax.random.key(seed)
-    state = start or create_state(job.params, job.batch_stats, job.tx, key)
-    compiled = compile_step(job.step)
     on_device = jax.tree.map(jnp.asarray, data.train)
+    state = start or create_state(job.params, job.batch_stats, job.tx, key)
+    if start is None:
+        state = job.begun(state, on_device, lambda done, of: None)
+    compiled = functools.lru_cache(compile_step)
     orders = epoch_orders(key, job.epochs, data.train.size, job.batch_size)
-    indices = [index for order in orders for index in order]
+    indices = [(e, index) for e, order in enumerate(orders) for index in order]
     metrics = {}
-    for index in indices[int(state.step) : count]:
-        state, metrics = compiled(state, on_device.take(index))
+    for epoch, index in indices[int(state.step) : count]:
+        state, metrics = compiled(job.step_in(epoch))(state, on_device.take(index))
     return state, metrics, job

@@ -13,6 +13,7 @@ is
     MomentumOptimizer(exponential_decay(0.1, 100, 0.96), 0.9)
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.compat.tf1._cosines import (
     cosine_decay,
     cosine_decay_restarts,
@@ -52,3 +53,15 @@ __all__ = [
     "piecewise_constant",
     "polynomial_decay",
 ]
+
+check_arguments(
+    __name__,
+    called={
+        "b1": "beta1",
+        "b2": "beta2",
+        "eps": "epsilon",
+        "init_value": "learning_rate",
+        "multiplier": "t_mul",
+        "peak_decay": "m_mul",
+    },
+)

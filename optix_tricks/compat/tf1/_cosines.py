@@ -6,10 +6,11 @@ from jaxtyping import Array
 
 from optix_tricks import schedules
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Whole
 
 
 def cosine_decay(
-    learning_rate: ArrayLike, decay_steps: int, alpha: ArrayLike = 0.0
+    learning_rate: ArrayLike, decay_steps: Whole, alpha: ArrayLike = 0.0
 ) -> optax.Schedule:
     """Fall along half a cosine to a fraction of the rate.
 
@@ -38,7 +39,7 @@ def cosine_decay(
 
 def cosine_decay_restarts(
     learning_rate: ArrayLike,
-    first_decay_steps: int,
+    first_decay_steps: Whole,
     t_mul: int | float = 2.0,
     m_mul: ArrayLike = 1.0,
     alpha: ArrayLike = 0.0,
@@ -77,7 +78,7 @@ def cosine_decay_restarts(
 
 def linear_cosine_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     num_periods: ArrayLike = 0.5,
     alpha: ArrayLike = 0.0,
     beta: ArrayLike = 0.001,
@@ -113,7 +114,7 @@ def linear_cosine_decay(
 
 def noisy_linear_cosine_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     initial_variance: ArrayLike = 1.0,
     variance_decay: ArrayLike = 0.55,
     num_periods: ArrayLike = 0.5,

@@ -7,10 +7,11 @@ from jax.typing import ArrayLike
 
 from optix_tricks import schedules
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Whole
 
 
 def piecewise_constant(
-    boundaries: Sequence[int], values: Sequence[ArrayLike]
+    boundaries: Sequence[Whole], values: Sequence[ArrayLike]
 ) -> optax.Schedule:
     """Take the next value after each boundary.
 
@@ -43,7 +44,7 @@ def piecewise_constant(
 
 def exponential_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     decay_rate: ArrayLike,
     staircase: bool = False,
 ) -> optax.Schedule:
@@ -78,7 +79,7 @@ def exponential_decay(
 
 def natural_exp_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     decay_rate: ArrayLike,
     staircase: bool = False,
 ) -> optax.Schedule:
@@ -113,7 +114,7 @@ def natural_exp_decay(
 
 def inverse_time_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     decay_rate: ArrayLike,
     staircase: bool = False,
 ) -> optax.Schedule:
@@ -148,7 +149,7 @@ def inverse_time_decay(
 
 def polynomial_decay(
     learning_rate: ArrayLike,
-    decay_steps: int,
+    decay_steps: Whole,
     end_learning_rate: ArrayLike = 1e-4,
     power: ArrayLike = 1.0,
     cycle: bool = False,

@@ -13,6 +13,7 @@ Left out is what says how PyTorch computes, and not what: `foreach`, `fused`,
 keeps them in 16 bits.
 """
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.compat.torch._adam import Adam, AdamW
 from optix_tricks.compat.torch._adam_kin import Adamax, NAdam, RAdam
 from optix_tricks.compat.torch._adaptive import Adadelta, Adagrad, RMSprop
@@ -54,3 +55,18 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
 ]
+
+check_arguments(
+    __name__,
+    called={
+        "learning_rate": "lr",
+        "init_value": "lr",
+        "max_delta": "clip_value",
+        "b1": "betas[0]",
+        "b2": "betas[1]",
+        "decay": "alpha rho momentum",
+        "base_value": "base_momentum",
+        "max_value": "max_momentum",
+        "decay_rate": "gamma",
+    },
+)

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules import (
     cyclical_schedule,
     onecycle_momentum_schedule,
@@ -40,8 +41,8 @@ class CycledLR:
 def CyclicLR(
     base_lr: ArrayLike,
     max_lr: ArrayLike,
-    step_size_up: int = 2000,
-    step_size_down: int | None = None,
+    step_size_up: Whole = 2000,
+    step_size_down: Whole | None = None,
     mode: str = "triangular",
     gamma: ArrayLike = 1.0,
     scale_fn: Callable[[Any], Any] | None = None,
@@ -126,9 +127,9 @@ def CyclicLR(
 
 def OneCycleLR(
     max_lr: ArrayLike,
-    total_steps: int | None = None,
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
+    total_steps: Whole | None = None,
+    epochs: Whole | None = None,
+    steps_per_epoch: Whole | None = None,
     pct_start: int | float = 0.3,
     anneal_strategy: str = "cos",
     cycle_momentum: bool = True,

@@ -9,7 +9,8 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from optix_tricks._checks import check_count, check_number
+from optix_tricks._checks import check_count, check_nonnegative, check_number
+from optix_tricks._paths import Whole
 from optix_tricks.schedules import (
     cosine_restarts_schedule,
     cyclical_schedule,
@@ -19,7 +20,7 @@ from optix_tricks.schedules import (
 from optix_tricks.schedules._progress import as_value
 
 
-def StepLR(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> optax.Schedule:
+def StepLR(lr: ArrayLike, step_size: Whole, gamma: ArrayLike = 0.1) -> optax.Schedule:
     """`StepLR`: multiply the rate every so many steps.
 
         value(t) = η · γ^⌊t / S⌋
@@ -48,7 +49,7 @@ def StepLR(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> optax.Sched
 
 
 def MultiStepLR(
-    lr: ArrayLike, milestones: Sequence[int], gamma: ArrayLike = 0.1
+    lr: ArrayLike, milestones: Sequence[Whole], gamma: ArrayLike = 0.1
 ) -> optax.Schedule:
     """`MultiStepLR`: multiply the rate at each milestone.
 
@@ -73,6 +74,7 @@ def MultiStepLR(
     Source: `torch.optim.lr_scheduler.MultiStepLR`.
     """
     times = Counter(milestones)
+    check_nonnegative("gamma", gamma)
     return piecewise_constant_schedule(lr, {m: gamma**n for m, n in times.items()})
 
 
@@ -102,7 +104,7 @@ def ExponentialLR(lr: ArrayLike, gamma: ArrayLike) -> optax.Schedule:
 
 
 def CosineAnnealingLR(
-    lr: ArrayLike, T_max: int, eta_min: ArrayLike = 0.0
+    lr: ArrayLike, T_max: Whole, eta_min: ArrayLike = 0.0
 ) -> optax.Schedule:
     """`CosineAnnealingLR`: along a cosine down, and up again, for ever.
 
@@ -135,7 +137,7 @@ def CosineAnnealingLR(
 
 
 def CosineAnnealingWarmRestarts(
-    lr: ArrayLike, T_0: int, T_mult: int = 1, eta_min: ArrayLike = 0.0
+    lr: ArrayLike, T_0: Whole, T_mult: Whole = 1, eta_min: ArrayLike = 0.0
 ) -> optax.Schedule:
     """`CosineAnnealingWarmRestarts`: down along a cosine, then from the top again.
 

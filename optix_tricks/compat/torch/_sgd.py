@@ -26,7 +26,7 @@ def SGD(
     Args:
       lr: :math:`\eta`, a number, an array or a schedule.
       momentum: :math:`\mu` in [0, 1); the number 0 keeps no slot. A schedule cycles it.
-      dampening: :math:`\tau`.
+      dampening: :math:`\tau`; the number 0 is none for good.
       weight_decay: :math:`\lambda`, added to the gradient of every parameter.
       nesterov: the second form; wants a momentum and no dampening.
       maximize: go uphill.
@@ -58,8 +58,9 @@ def SGD(
                 f"momentum must be positive with nesterov=True, got {momentum!r}."
             )
         return descend(lr=lr, weight_decay=weight_decay, maximize=maximize)
+    damped = None if is_zero(dampening) else dampening
     return descend(
-        trace(momentum, nesterov=nesterov, dampening=dampening),
+        trace(momentum, nesterov=nesterov, dampening=damped),
         lr=lr,
         weight_decay=weight_decay,
         maximize=maximize,

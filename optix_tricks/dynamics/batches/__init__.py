@@ -1,5 +1,6 @@
 """The noise of gradients, and the batch size that it asks for."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.batches._batch_trade import (
     BatchTrade,
     batch_trade,
@@ -31,3 +32,5 @@ __all__ = [
     "noise_scale_from_norms",
     "running_noise_scale",
 ]
+
+check_arguments(__name__)

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
-from optix_tricks._paths import named_leaves
+from optix_tricks._paths import Arrays, named_leaves
 from optix_tricks._tree import PyTree, check_floating, widen
 
 
@@ -23,7 +23,7 @@ class GradientProducts(NamedTuple):
 
 def gradient_products(
     loss: Callable[[PyTree, PyTree], Array],
-    params: PyTree,
+    params: Arrays,
     batch: PyTree,
     micro_batch_size: int,
     chunk_size: int | None,
@@ -34,7 +34,7 @@ def gradient_products(
     chunks = _split(batch, micro_batch_size, chunk_size)
     paths = [leaf.name for leaf in named_leaves(params)]
 
-    def mean_loss(params: PyTree, micros: PyTree) -> Array:
+    def mean_loss(params: Arrays, micros: PyTree) -> Array:
         return jnp.mean(jax.vmap(loss, (None, 0))(params, micros))
 
     def add(total: PyTree, micros: PyTree) -> tuple[PyTree, None]:

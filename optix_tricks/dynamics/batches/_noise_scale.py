@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_positive
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, widen
 from optix_tricks.dynamics.batches._micro_batches import (
     GradientProducts,
@@ -33,7 +34,7 @@ class NoiseScale(NamedTuple):
 
 def gradient_noise_scale(
     loss: Callable[[PyTree, PyTree], Float[Array, ""]],
-    params: PyTree,
+    params: Arrays,
     batch: PyTree,
     *,
     micro_batch_size: int = 1,

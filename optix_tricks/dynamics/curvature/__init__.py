@@ -1,5 +1,6 @@
 """The Hessian and the Gauss-Newton matrix: spectra, critical points, local models."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.curvature._blocks import (
     BlockCurvature,
     block_curvature,
@@ -59,3 +60,5 @@ __all__ = [
     "spectral_density",
     "taylor_model",
 ]
+
+check_arguments(__name__)

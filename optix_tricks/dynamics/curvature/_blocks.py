@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._checks import check_count
-from optix_tricks._paths import named_leaves
-from optix_tricks._tree import PyTree, check_floating
+from optix_tricks._paths import Arrays, named_leaves
+from optix_tricks._tree import check_floating
 from optix_tricks.dynamics.curvature._condition import ConditionNumber, condition_number
 from optix_tricks.dynamics.curvature._products import Operator
 from optix_tricks.dynamics.curvature._trace import CurvatureEstimate, curvature_trace
@@ -25,7 +25,7 @@ class BlockCurvature(NamedTuple):
 
 def block_curvature(
     matvec: Operator,
-    like: PyTree,
+    like: Arrays,
     *,
     depth: int | None = None,
     num_matvecs: int = 20,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import PyTree
+from optix_tricks._paths import Arrays
 from optix_tricks.dynamics.curvature._eigenpairs import eigenpairs
 from optix_tricks.dynamics.curvature._products import Operator
 
@@ -33,7 +33,7 @@ class ConditionNumber(NamedTuple):
 
 
 def condition_number(
-    matvec: Operator, like: PyTree, *, num_matvecs: int = 40, key: Array
+    matvec: Operator, like: Arrays, *, num_matvecs: int = 40, key: Array
 ) -> ConditionNumber:
     """Estimate the condition number of a symmetric operator, with bounds.
 

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_nonnegative
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, global_norm
 from optix_tricks.dynamics.curvature._degenerate import ORDER, STEPS, ways_down_and_up
 from optix_tricks.dynamics.curvature._eigenpairs import flat_operator
@@ -67,7 +68,7 @@ class CriticalPoint(NamedTuple):
 
 def classify_critical_point(
     loss: Callable[..., Array],
-    params: PyTree,
+    params: Arrays,
     *,
     key: Array,
     gradient_tolerance: float = 1e-4,

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._products import Operator
 from optix_tricks.transforms._full_batch import common_dtype, dot
@@ -30,7 +31,7 @@ class Eigenpairs(NamedTuple):
 
 def eigenpairs(
     matvec: Operator,
-    like: PyTree,
+    like: Arrays,
     *,
     k: int = 1,
     which: str = "largest",
@@ -117,7 +118,7 @@ def _measured(vectors: Array, products: Array, unravel: Callable) -> Eigenpairs:
 
 
 def flat_operator(
-    matvec: Operator, like: PyTree
+    matvec: Operator, like: Arrays
 ) -> tuple[Callable[[Array], Array], Callable[[Array], Any], int]:
     """Return the operator on vectors [n], the way back to a tree, and n."""
     zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), common_dtype(like)), like)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics.curvature._eigenpairs import eigenpairs
 from optix_tricks.dynamics.curvature._full_data import full_gradient
@@ -24,7 +25,7 @@ class EscapeDirection(NamedTuple):
 
 def escape_direction(
     loss: Callable[..., Array],
-    params: PyTree,
+    params: Arrays,
     *,
     key: Array,
     num_matvecs: int = 40,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree
 from optix_tricks.transforms._full_batch import cast, common_dtype
 
@@ -27,7 +28,7 @@ def mean_over_batches(
 
 
 def full_gradient(
-    loss: Callable[..., Array], params: PyTree, batches: Iterable[PyTree] | None
+    loss: Callable[..., Array], params: Arrays, batches: Iterable[PyTree] | None
 ) -> PyTree:
     """The gradient over all batches, in float32 or wider."""
     wide = cast(params, common_dtype(params))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._full_data import mean_over_batches
 from optix_tricks.transforms._full_batch import cast, common_dtype
@@ -16,7 +17,7 @@ Operator = Callable[[PyTree], PyTree]
 
 
 def hessian_operator(
-    loss: Callable[..., Array], params: PyTree, *, batches: Iterable[PyTree] | None = None
+    loss: Callable[..., Array], params: Arrays, *, batches: Iterable[PyTree] | None = None
 ) -> Operator:
     """Make the Hessian of a loss a function of a vector.
 
@@ -71,7 +72,7 @@ def hessian_operator(
 def ggn_operator(
     model: Callable[[PyTree, Any], PyTree],
     loss: Callable[[PyTree, Any], Array],
-    params: PyTree,
+    params: Arrays,
     *,
     batches: Iterable[Any],
 ) -> Operator:
@@ -144,7 +145,7 @@ def _ggn_product(
 
 
 def _operator(
-    product: Callable[..., PyTree], params: PyTree, batches: Iterable[Any] | None
+    product: Callable[..., PyTree], params: Arrays, batches: Iterable[Any] | None
 ) -> Operator:
     check_floating(params)
     if batches is not None:

@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, ScalarLike
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._tree import PyTree, check_floating
+from optix_tricks._paths import Arrays
+from optix_tricks._tree import check_floating
 from optix_tricks.dynamics.curvature._eigenpairs import flat_operator
 from optix_tricks.dynamics.curvature._products import Operator
 from optix_tricks.dynamics.curvature._trace import signs
@@ -32,7 +33,7 @@ class SpectralDensity(NamedTuple):
 
 def spectral_density(
     matvec: Operator,
-    like: PyTree,
+    like: Arrays,
     *,
     num_matvecs: int = 80,
     num_probes: int = 10,

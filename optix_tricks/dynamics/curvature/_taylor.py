@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from optix_tricks._checks import check_count, check_positive
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._full_data import mean_over_batches
 from optix_tricks.dynamics.curvature._products import check_batches
@@ -30,7 +31,7 @@ class TaylorModel(NamedTuple):
 
 def taylor_model(
     loss: Callable[..., Array],
-    params: PyTree,
+    params: Arrays,
     direction: PyTree,
     *,
     ts: Any = None,

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from matfree import stochtrace
 
 from optix_tricks._checks import check_count
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._products import Operator
 from optix_tricks.transforms._full_batch import cast, common_dtype
@@ -23,7 +24,7 @@ class CurvatureEstimate(NamedTuple):
 
 
 def curvature_trace(
-    matvec: Operator, like: PyTree, *, num_probes: int = 50, key: Array
+    matvec: Operator, like: Arrays, *, num_probes: int = 50, key: Array
 ) -> CurvatureEstimate:
     """Estimate the trace of a symmetric operator, the sum of its eigenvalues.
 
@@ -63,7 +64,7 @@ def curvature_trace(
 
 
 def curvature_diagonal(
-    matvec: Operator, like: PyTree, *, num_probes: int = 50, key: Array
+    matvec: Operator, like: Arrays, *, num_probes: int = 50, key: Array
 ) -> CurvatureEstimate:
     """Estimate the diagonal of a symmetric operator, each weight's own curvature.
 
@@ -101,7 +102,7 @@ def curvature_diagonal(
     return _estimate(stochtrace.monte_carlo_diagonal(), matvec, like, num_probes, key)
 
 
-def signs(like: PyTree, key: Array) -> PyTree:
+def signs(like: Arrays, key: Array) -> PyTree:
     """A tree of random signs in float32 or wider."""
     wide = cast(jax.tree.map(jnp.zeros_like, like), common_dtype(like))
     return jax.tree.map(lambda z: z[0], stochtrace.sampler_signs(wide, num=1)(key))
@@ -110,7 +111,7 @@ def signs(like: PyTree, key: Array) -> PyTree:
 def _estimate(
     integrand: Callable[..., Any],
     matvec: Operator,
-    like: PyTree,
+    like: Arrays,
     num_probes: int,
     key: Array,
 ) -> CurvatureEstimate:

@@ -1,5 +1,6 @@
 """Why a run is stuck: what its log and its layers say."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.diagnosis._diagnose import (
     Diagnosis,
     diagnose,
@@ -21,3 +22,5 @@ __all__ = [
     "layer_profile",
     "read_history",
 ]
+
+check_arguments(__name__)

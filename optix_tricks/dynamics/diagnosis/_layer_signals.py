@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.layers import layer_outputs, named_layers
 
@@ -76,7 +77,7 @@ def _measured(
     loss: Callable[[Any], Float[Array, ""]],
     graph: Any,
     fixed: tuple[tuple[str, Any], ...],
-    params: PyTree,
+    params: Arrays,
     rest: PyTree,
     x: PyTree,
     traced: dict[str, Any],
@@ -87,7 +88,7 @@ def _measured(
     shapes = called_layers(nnx.merge(graph, params, *rest, copy=True), x, **kwargs)
 
     def objective(
-        shifts: dict[str, Array], params: PyTree
+        shifts: dict[str, Array], params: Arrays
     ) -> tuple[Array, dict[str, Array]]:
         module = nnx.merge(graph, params, *rest, copy=True)
         for path, layer in named_layers(module).items():

@@ -1,5 +1,6 @@
 """Weight norms under weight decay: what they are, and where they come to rest."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.norms._autocorrelation import (
     Autocorrelation,
     gradient_autocorrelation,
@@ -51,3 +52,5 @@ __all__ = [
     "weight_norm_record",
     "weight_norms",
 ]
+
+check_arguments(__name__)

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from optix_tricks._checks import check_decay, check_nonnegative
-from optix_tricks._paths import unbox
+from optix_tricks._paths import Arrays, unbox
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -38,7 +38,7 @@ class WeightNorms(NamedTuple):
 
 
 def weight_norms(
-    params: PyTree,
+    params: Arrays,
     gradients: PyTree,
     *,
     updates: PyTree,

@@ -14,7 +14,7 @@ from optix_tricks._checks import (
 )
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._paths import unbox
+from optix_tricks._paths import Arrays, unbox
 from optix_tricks._tree import (
     Mask,
     PyTree,
@@ -111,13 +111,13 @@ def observe_weight_norms(
         given["decay"] = decay
     inner = optax.with_extra_args_support(inner)
 
-    def measured_only(params: PyTree) -> PyTree:
+    def measured_only(params: Arrays) -> PyTree:
         leaves, structure = jax.tree.flatten(params, is_leaf=is_none)
         flags = resolve_mask(mask, params)
         kept = [x if flag else None for x, flag in zip(leaves, flags, strict=True)]
         return jax.tree.unflatten(structure, kept)
 
-    def init_fn(params: PyTree) -> ObserveWeightNormsState:
+    def init_fn(params: Arrays) -> ObserveWeightNormsState:
         check_floating(measured_only(params))
         zeros = jax.tree.map(
             lambda w: jnp.zeros(w.shape, wide_dtype(w.dtype)),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_positive
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating, widen
 
 FACTORS = (0.5, 3.0)
@@ -24,7 +25,7 @@ class ScaleInvariance(NamedTuple):
 
 def scale_invariance(
     loss: Callable[[PyTree], Array],
-    params: PyTree,
+    params: Arrays,
     *,
     key: PRNGKeyArray | Array | None = None,
     tolerance: float = 1e-3,

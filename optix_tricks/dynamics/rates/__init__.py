@@ -1,5 +1,6 @@
 """The learning-rate range test and what it suggests."""
 
+from optix_tricks._arguments import check_arguments
 from optix_tricks.dynamics.rates._range_test import (
     learning_rate_range_test,
 )
@@ -21,3 +22,5 @@ __all__ = [
     "scan_learning_rates",
     "suggest_learning_rates",
 ]
+
+check_arguments(__name__)

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.rates._rate_scan import RangeTest, scan_learning_rates
 
 
 def learning_rate_range_test(
     loss: Callable[[PyTree, Any], Array],
-    params: PyTree,
+    params: Arrays,
     *,
     make_optimizer: Callable[[Any], optax.GradientTransformation],
     batch_fn: Callable[[Any, Any], Any],
@@ -102,7 +103,7 @@ def learning_rate_range_test(
         params, opt_state = state
         tx = optax.with_extra_args_support(make_optimizer(lambda count: rate))
 
-        def value_fn(params: PyTree, **_: Any) -> Array:
+        def value_fn(params: Arrays, **_: Any) -> Array:
             return loss(params, batch)
 
         value, grad = jax.value_and_grad(value_fn)(params)

@@ -11,6 +11,7 @@ from optix_tricks._checks import check_count, check_decay, check_positive
 from optix_tricks.recipes import cifar10_resnet9
 from optix_tricks.schedules import linear_schedule, warmup_schedule
 from optix_tricks.training import Dataset, Job
+from optix_tricks.tricks import Setup
 
 OnStep = Callable[[int, int], None]  # done, of how many
 
@@ -46,15 +47,16 @@ class Config:
     """of each setting there"""
     seed: int = 0
 
-    def recipe(self, **changes: Any) -> cifar10_resnet9.Config:
-        """Return the ResNet-9 recipe's settings, without cutout."""
-        names = ("dataset", "data_dir", "width", "batch_size", "weight_decay", "seed")
-        shared = {name: getattr(self, name) for name in (*names, "epochs", "momentum")}
-        return cifar10_resnet9.Config(**(shared | {"cutout": 0} | changes))
+    def setup(self, **changes: Any) -> Setup:
+        """Return the ResNet-9 recipe with these numbers, without cutout."""
+        names = ("width", "batch_size", "weight_decay", "epochs", "momentum")
+        shared = {name: getattr(self, name) for name in names}
+        return cifar10_resnet9.setup().without("cutout").change(**(shared | changes))
 
     def job(self, dataset: Dataset, **changes: Any) -> Job:
         """Return the recipe's job, whose optimiser the experiments replace."""
-        return cifar10_resnet9.build(self.recipe(**changes), dataset)
+        seed = changes.pop("seed", self.seed)
+        return self.setup(**changes).job(dataset, seed=seed)
 
 
 def peaked_schedule(peak: Any, steps: int) -> optax.Schedule:

@@ -8,7 +8,6 @@ from typing import Any
 
 from flax import nnx
 
-from optix_tricks.recipes._classification import make_small_image_job
 from optix_tricks.studies._rate_sweep import sweep_learning_rates
 from optix_tricks.studies._weight_norm._config import (
     Config,
@@ -27,6 +26,7 @@ from optix_tricks.training import (
     steps_per_epoch,
 )
 from optix_tricks.training._run_directory import finite_lists
+from optix_tricks.tricks import classifier
 
 FACTORS = (1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16)  # of the configured rate
 
@@ -54,34 +54,28 @@ def run_rates(
 
 def rate_job(config: Config, dataset: Dataset, network: str, rate: Any, seed: int) -> Job:
     """Return a training of one of the networks."""
-    settings = dataclasses.replace(config.recipe(), epochs=config.sweep_epochs, seed=seed)
     steps = config.sweep_epochs * steps_per_epoch(dataset.train.size, config.batch_size)
     tx = heavy_ball(
         peaked_schedule(rate, steps),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
     )
-    model = _networks(config)[network](
-        dataset.num_classes, in_channels=dataset.image_shape[-1], rngs=nnx.Rngs(seed)
+    setup = dataclasses.replace(
+        config.setup(epochs=config.sweep_epochs).without("resnet9"),
+        network=classifier(_networks(config)[network]),
     )
-    return make_small_image_job(settings, dataset, model, tx)
+    return setup.job(dataset, seed=seed)._replace(tx=tx)
 
 
 def _networks(config: Config) -> dict[str, Callable[..., nnx.Module]]:
     """Makers of networks of other widths, depths and blocks, by name."""
 
     def resnet9(width: int) -> Callable[..., nnx.Module]:
-        return lambda classes, **options: ResNet9(classes, width=width, **options)
+        return functools.partial(ResNet9, width=width)
 
     def resnet(stages: tuple[int, ...], block: Any) -> Callable[..., nnx.Module]:
-        return lambda classes, **options: ResNet(
-            classes,
-            stages=stages,
-            block=block,
-            width=config.sweep_width,
-            stem="cifar",
-            **options,
-        )
+        shape = {"stages": stages, "block": block, "width": config.sweep_width}
+        return functools.partial(ResNet, stem="cifar", **shape)
 
     width = config.sweep_width
     return {

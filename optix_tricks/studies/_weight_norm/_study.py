@@ -1,10 +1,12 @@
 """Runs the parts that are asked for and not there yet, and draws what is there."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from optix_tricks.reports import plot_rate_sweep, plot_weight_norms
+from optix_tricks.reports._save import save_figure
 from optix_tricks.studies._weight_norm._config import Config
 from optix_tricks.studies._weight_norm._gradients import run_gradients
 from optix_tricks.studies._weight_norm._lars import run_batch, run_lars
@@ -64,22 +66,30 @@ def run_study(
             )
             run.write_json(path.name, found)
         if path.exists():
-            results[part] = json.loads(path.read_text())
+            results[part] = _with_nan(json.loads(path.read_text()))
             _draw(run, part, results[part])
     return results
 
 
+def _with_nan(x: Any) -> Any:
+    """What was read, with NaN in place of null: numbers that JSON does not have."""
+    if isinstance(x, dict):
+        return {name: _with_nan(value) for name, value in x.items()}
+    if isinstance(x, list):
+        return [_with_nan(value) for value in x]
+    return math.nan if x is None else x
+
+
 def _draw(run: RunDirectory, part: str, found: dict[str, Any]) -> None:
     figures = run.path / "figures"
-    figures.mkdir(exist_ok=True)
     for name in RECORDS:
         if name in found:
             obeying = [x["layer"] for x in found[name]["layers"] if x["scale_invariant"]]
             record = only(load_record(run.path / f"{name}.npz"), obeying)
             figure = plot_weight_norms(record)
-            figure.savefig(figures / f"{name}.png", dpi=DPI)
+            save_figure(figure, figures / f"{name}.png", dpi=DPI)
     if part == "rates":
         for smooth in (True, False):
             figure = plot_rate_sweep(found["rates"], found["networks"], smooth=smooth)
             name = "rates_smooth" if smooth else "rates"
-            figure.savefig(figures / f"{name}.png", dpi=DPI)
+            save_figure(figure, figures / f"{name}.png", dpi=DPI)

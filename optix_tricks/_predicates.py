@@ -1,0 +1,70 @@
+"""What a value is: a number, an array, a schedule, a dtype, ...; no tracer is read."""
+
+import inspect
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+COUNTS = range(-(2**31), 2**31)  # what JAX counts in
+INTEGERS = range(-(2**63), 2**63)
+ANY_SIZE = range(-(2**1000), 2**1000)  # that a float has
+ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
+
+
+def has_dtype(names: Any, dtype: Any) -> bool:
+    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        return "prng_key" in str(names)
+    return not isinstance(names, tuple) or str(dtype) in names
+
+
+def is_real(x: Any) -> bool:
+    if isinstance(x, numbers.Integral):
+        return is_whole(x)
+    return isinstance(x, numbers.Real)
+
+
+def is_whole(x: Any, within: range = INTEGERS) -> bool:
+    whole = isinstance(x, numbers.Integral) and not isinstance(x, bool)
+    return whole and int(x) in within
+
+
+def is_real_array(x: Any) -> bool:
+    return isinstance(x, ARRAYS) and (
+        jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)
+    )
+
+
+def is_scalar(x: Any) -> bool:
+    return is_real(x) or (is_real_array(x) and x.shape == ())
+
+
+def is_tree_of_arrays(x: Any) -> bool:
+    def holds(leaf: Any) -> bool:
+        if not isinstance(leaf, ARRAYS):
+            return isinstance(leaf, float) or (leaf is not x and isinstance(leaf, int))
+        return getattr(leaf.dtype, "kind", "") not in ("O", "U", "S")
+
+    leaves = jax.tree.leaves(x)
+    return x is not None and all(map(holds, leaves))
+
+
+def is_schedule(x: Any) -> bool:
+    return callable(x) and not inspect.isclass(x)
+
+
+def is_dtype(x: Any) -> bool:
+    if isinstance(x, ARRAYS):
+        return False
+    try:
+        named = jnp.dtype(x)
+    except (TypeError, ValueError):
+        return False
+    return x is not None and named.names is None and named.kind != "O"
+
+
+def is_transformation(x: Any) -> bool:
+    parts = (getattr(x, "init", None), getattr(x, "update", None))
+    return not inspect.isclass(x) and all(map(callable, parts))

@@ -1,0 +1,56 @@
+"""`optix-tricks evaluate`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """What to test, and on what."""
+
+    run: tyro.conf.Positional[Path]
+    """a run's directory, with a checkpoint"""
+    dataset: str | None = None
+    """whose test split is taken; the run's own if not given"""
+    data_dir: str | None = None
+    """where the data are, if not where they were"""
+    checkpoint: str = "newest"
+    """newest; best, of a run with --keep-best; or the number of an epoch"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Test a run as it was tested at its end: its average, its views."""
+    options = tyro.cli(
+        EvaluateOptions,
+        prog="optix-tricks evaluate",
+        description=evaluate.__doc__,
+        args=arguments,
+    )
+    from optix_tricks.runs import load_run
+    from optix_tricks.training import load_dataset
+
+    run = load_run(options.run, data_dir=options.data_dir, checkpoint=options.checkpoint)
+    name = options.dataset
+    other = None if name is None else load_dataset(name, data_dir=options.data_dir)
+    table = of_test(run.evaluate(other))
+    table.add_row("data set", run.dataset.name if other is None else other.name)
+    table.add_row("epochs", str(run.epoch))
+    Console().print(table)
+
+
+def of_test(test: Any) -> Table:
+    """Return a table of metrics and loss."""
+    from optix_tricks.training._metrics import written
+
+    table = Table(show_header=False)
+    for name, value in test.metrics.items():
+        table.add_row(f"test {name.replace('_', ' ')}", f"[bold]{written(name, value)}")
+    table.add_row("test loss", f"{test.loss:.4f} of {test.size:,} examples")
+    return table

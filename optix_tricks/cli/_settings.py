@@ -1,0 +1,166 @@
+"""A recipe and the flags behind it: its tricks, more or fewer of them, their numbers."""
+
+import argparse
+import dataclasses
+import textwrap
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from optix_tricks.cli._deterministic import make_deterministic
+from optix_tricks.cli._options import RunOptions, UsageError, like
+
+OF_DATA = ("dataset", "data_dir", "seed", "validation", "deterministic")
+TRICKS_BY_FLAG = """\
+--with NAME[=NUMBER] and --without NAME, as often as wanted, change the tricks;
+--from RUN begins with the weights of another run;
+--TRICK.NUMBER, or --NUMBER where one trick alone has it, changes a number.
+`optix-tricks tricks` lists all."""
+
+
+def settings_of(
+    command: str, arguments: list[str], options_kind: type[Any] = RunOptions
+) -> tuple[Any, Any]:
+    """Return the run that a recipe and flags come to, and the command's own options.
+
+    `--with name` and `--with name=number` put a trick on, `--without name` takes one
+    away, `--from run` begins with the weights of another run, `--name.number` sets a
+    number, and `--number` where one trick alone has it.
+    """
+    from optix_tricks.recipes import RECIPES, new_run
+    from optix_tricks.recipes._recipe import is_own
+    from optix_tricks.recipes._run import with_tricks
+    from optix_tricks.training import RunError
+    from optix_tricks.tricks import find_trick
+
+    if not arguments or arguments[0].startswith("-"):
+        raise UsageError(f"{command} needs a recipe: one of {', '.join(RECIPES)}.")
+    name, *flags = arguments
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--with", action="append", default=[], dest="added")
+    first.add_argument("--without", action="append", default=[], dest="removed")
+    first.add_argument("--from", dest="begun_from")
+    try:
+        chosen, rest = first.parse_known_args(flags)
+    except SystemExit as error:
+        raise UsageError(
+            "--with and --without take the name of a trick, --from a run's directory."
+        ) from error
+    try:
+        run = with_tricks(new_run(name), chosen.added, chosen.removed)
+        if chosen.begun_from:
+            begun = find_trick("pretrained")(run=chosen.begun_from)
+            run = dataclasses.replace(run, setup=run.setup.take(begun))
+    except RunError as error:
+        raise error if is_own(name) else UsageError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    kind = _settings(run)
+    values, options = tyro.cli(
+        _together(kind, options_kind),
+        prog=f"optix-tricks {command} {name}",
+        description=f"{textwrap.dedent(run.recipe.about)}\n{TRICKS_BY_FLAG}",
+        args=_spelled_out(run.setup, kind, options_kind, rest),
+    )
+    setup = run.setup.change(
+        **{
+            field: vars(x) if dataclasses.is_dataclass(x) else x
+            for field, x in vars(values).items()
+            if field not in OF_DATA
+        }
+    )
+    own = {name: x for name, x in vars(values).items() if name in OF_DATA}
+    run = dataclasses.replace(run, setup=setup, **own)
+    if run.deterministic:
+        make_deterministic()
+    return run, options
+
+
+def _together(kind: type, options_kind: type) -> Any:
+    def together(settings: Any, options: Any) -> tuple[Any, Any]:
+        return settings, options
+
+    flat = tyro.conf.arg(name="")
+    together.__annotations__ |= {
+        "settings": Annotated[kind, flat],
+        "options": Annotated[options_kind, flat],
+    }
+    return together
+
+
+def _settings(run: Any) -> type:
+    """A dataclass of the run's numbers, with one of each trick's within."""
+    from optix_tricks.tricks._setup import OF_RUN, ON_BAD_NUMBER
+
+    fields: list[Any] = []
+    kinds: dict[str, Any] = {
+        "epochs": int | float,
+        "checkpoint_every": int | str,
+        "keep_best": str | None,
+        "on_bad_number": Literal[ON_BAD_NUMBER],
+    }
+    for name in OF_RUN:
+        kind = kinds.get(name, int)
+        fields.append((name, kind, getattr(run.setup, name)))
+    fields += [("seed", int, run.seed), ("validation", float, run.validation)]
+    fields += [("deterministic", bool, run.deterministic)]
+    if run.recipe.data is None:
+        fields += [("dataset", str, run.dataset), ("data_dir", str | None, run.data_dir)]
+    for each in run.setup.tricks:
+        if each.numbers:
+            own = [(name, _kind(x), x) for name, x in each.numbers]
+            made = dataclasses.make_dataclass(each.name, own, frozen=True)
+            fields.append((each.name, made, dataclasses.field(default_factory=made)))
+    return dataclasses.make_dataclass("Settings", fields, frozen=True)
+
+
+def _kind(value: Any) -> Any:
+    if value is None:
+        return float | None
+    if isinstance(value, tuple):
+        return tuple[tuple(type(x) for x in value)]  # type: ignore[misc]
+    return type(value)
+
+
+def _spelled_out(
+    setup: Any, kind: type, options_kind: type[Any], flags: list[str]
+) -> list[str]:
+    """Give a number the name of its trick, as `Setup.change` finds it."""
+    base = {field.name for field in dataclasses.fields(kind)} - {
+        each.name for each in setup.tricks
+    }
+    base |= {field.name for field in dataclasses.fields(options_kind)} | {"help"}
+    spelled = []
+    for flag in flags:
+        word, equals, value = flag.removeprefix("--").partition("=")
+        name = word.removeprefix("no-").replace("-", "_")
+        trick, _, _ = name.partition(".")
+        if flag.startswith("--") and name not in base:
+            if "." in word:
+                _check_there(setup, trick)
+            else:
+                try:
+                    owner, number = setup.owner(name)
+                except (TypeError, ValueError) as error:
+                    raise UsageError(_said(setup, name, error)) from error
+                no = "no-" if word.startswith("no-") else ""
+                flag = f"--{owner}.{no}{number}{equals}{value}".replace("_", "-")
+        spelled.append(flag)
+    return spelled
+
+
+def _check_there(setup: Any, trick: str) -> None:
+    there = [each.name for each in setup.tricks]
+    if trick not in there:
+        raise UsageError(
+            f"the setup has no trick {trick}: put it on by --with {trick}."
+            + like(trick, there)
+        )
+
+
+def _said(setup: Any, name: str, error: Exception) -> str:
+    from optix_tricks.tricks import TRICKS
+
+    if name in TRICKS and name not in [each.name for each in setup.tricks]:
+        return f"the setup has no trick {name}: put it on by --with {name}=NUMBER."
+    return str(error)

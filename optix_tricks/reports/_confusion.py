@@ -1,0 +1,60 @@
+"""Which class the final test took for which, as escaped HTML."""
+
+from html import escape
+from typing import Any
+
+import numpy as np
+
+MOST = 20  # classes of a table; of more, the pairs that are taken for each other most
+PAIRS = 15
+
+
+def confusion_table(confusion: dict[str, Any]) -> str:
+    """Return a row for each class, shaded by share; or the commonest mistakes."""
+    names, counts = confusion["classes"], confusion["counts"]
+    return _square(names, counts) if len(names) <= MOST else _pairs(names, counts)
+
+
+def _square(names: list[str], counts: np.ndarray) -> str:
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    rows = [
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(
+            _cell(int(counts[i, j]), float(share[i, j]), is_right=i == j)
+            for j in range(len(names))
+        )
+        + "</tr>"
+        for i, name in enumerate(names)
+    ]
+    return (
+        '<div class="scroll confusion"><table><thead><tr><th scope="col">is \\ told</th>'
+        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(count: int, share: float, *, is_right: bool) -> str:
+    """Right ones in one colour and mistakes in the other; a mistake of 1 % is seen."""
+    if not count:
+        return "<td></td>"
+    color = "var(--right)" if is_right else "var(--mark)"
+    strength = share if is_right else share**0.5
+    style = f"background: color-mix(in srgb, {color} {70 * strength:.0f}%, transparent)"
+    return f'<td style="{style}">{count:,}</td>'
+
+
+def _pairs(names: list[str], counts: np.ndarray) -> str:
+    wrong = counts * (1 - np.eye(len(names), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    rows = []
+    for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        if wrong[i, j]:
+            of = counts[i].sum()
+            cells = (names[i], names[j], f"{wrong[i, j]:,} of {of:,}")
+            rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    heads = "".join(f"<th>{head}</th>" for head in ("is", "told", "how often"))
+    return (
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
