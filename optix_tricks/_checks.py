@@ -70,15 +70,16 @@ def check_positive(name: str, value: Any) -> None:
         check_number(name, value)
 
 
-def check_nonnegative(name: str, value: Any) -> None:
-    """Raise unless `value` >= 0.
+def check_nonnegative(name: str, value: Any, *, finite: bool = True) -> None:
+    """Raise unless `value` >= 0; infinity passes where it need not be `finite`.
 
     >>> check_nonnegative("weight_decay", -0.1)
     Traceback (most recent call last):
     ValueError: weight_decay must be zero or positive, got -0.1.
     """
     value = _concrete(value)
-    check_number(name, value)
+    if finite or not _is_number(value):
+        check_number(name, value)
     if _is_number(value):
         _require(value >= 0, name, value, "zero or positive")
 

@@ -93,7 +93,7 @@ def test_whole_last_line_without_line_end_counts(tmp_path):
         ('{"kind": "train"}', '"step" must be a whole number, got None'),
         ('{"kind": "test", "step": 1.5}', '"step" must be a whole number, got 1.5'),
         ('{"kind": "test", "step": -1}', '"step" must be a whole number, got -1'),
-        ('{"kind": "test", "step": true}', '"step" must be a number or null, got True'),
+        ('{"kind": "test", "step": true}', '"step" must be a whole number, got True'),
         (
             '{"kind": "train", "step": 1, "loss": "low"}',
             "\"loss\" must be a number or null, got 'low'",

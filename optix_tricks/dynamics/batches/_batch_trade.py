@@ -106,7 +106,7 @@ def _with_interval(noise_scale: Any) -> Array:
     if isinstance(noise_scale, NoiseScale):
         ends = noise_scale.noise_scale, noise_scale.low, noise_scale.high
     else:
-        check_nonnegative("noise_scale", noise_scale)
+        check_nonnegative("noise_scale", noise_scale, finite=False)
         ends = (noise_scale,) * 3
     values = [jnp.asarray(x).astype(float) for x in ends]
     if values[0].ndim:
