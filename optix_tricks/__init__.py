@@ -3,91 +3,16 @@
 Gradient transformations and schedules are plain `optax` citizens: compose them with
 `optax.chain`. The compiled training step, data and recipes live in
 `optix_tricks.training` and `optix_tricks.recipes`, which import Flax; this module does
-not.
+not, and JAX only when the first name is asked for: the command line answers without it.
 """
 
-from optix_tricks._arguments import check_arguments
-from optix_tricks._layout import Packed, per_buffer
-from optix_tricks._masks import (
-    hidden_matrices,
-    mask_by_path,
-    mask_by_rank,
-    no_bias_or_norm,
-    no_last_layer,
-)
-from optix_tricks._packed import pack, pack_like, unpack
-from optix_tricks.transforms import (
-    accumulate,
-    adabound,
-    adadelta,
-    adagrad,
-    adam,
-    adamax,
-    adamaxw,
-    adamw,
-    adaptive_grad_clip,
-    add_decayed_weights,
-    add_l1_decay,
-    add_noise,
-    amsgrad,
-    averaged_params,
-    bfgs,
-    centralize,
-    clip,
-    clip_by_block_rms,
-    clip_by_global_norm,
-    clip_by_norm,
-    delayed_gradients,
-    dynamic_loss_scale,
-    ema,
-    ema_of_params,
-    equilibrium_rotation,
-    escape_saddle,
-    group_table,
-    label_by_path,
-    lamb,
-    lars,
-    layerwise_learning_rate_decay,
-    lbfgs,
-    lookahead,
-    loss_scale,
-    master_weights,
-    muon,
-    nadam,
-    nadamw,
-    newton_cg,
-    nonlinear_cg,
-    normalize_weights,
-    observe_plateau,
-    plateau,
-    radam,
-    reduce_on_plateau,
-    report,
-    rmsprop,
-    round_stochastically,
-    sam,
-    scale_by_adabound,
-    scale_by_adadelta,
-    scale_by_adam,
-    scale_by_adamax,
-    scale_by_amsgrad,
-    scale_by_group,
-    scale_by_lars,
-    scale_by_learning_rate,
-    scale_by_nadam,
-    scale_by_newton_schulz,
-    scale_by_radam,
-    scale_by_rms,
-    scale_by_rotation,
-    scale_by_rss,
-    scale_by_stddev,
-    scale_by_trust_ratio,
-    sgd,
-    skip_nonfinite,
-    skips_steps,
-    swa,
-    trace,
-)
+# ruff: noqa: F403, F405
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optix_tricks._public import *
 
 __version__ = "0.1.0"
 
@@ -174,4 +99,16 @@ __all__ = [
     "unpack",
 ]
 
-check_arguments(__name__)
+
+def __getattr__(name: str) -> Any:
+    """Import all public names when the first is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    public = vars(importlib.import_module("optix_tricks._public"))
+    globals().update({each: public[each] for each in __all__})
+    importlib.import_module("optix_tricks._arguments").check_arguments(__name__)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,10 +5,8 @@ time of the call is checked, an array without axes among them; the rest passes, 
 sweeps and schedules stay traceable.
 """
 
-import difflib
 import math
 import numbers
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -123,9 +121,3 @@ def check_count(name: str, value: Any, *, minimum: int = 0) -> None:
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     _require(is_whole, name, value, "a whole number")
     _require(value >= minimum, name, value, f"at least {minimum}")
-
-
-def like(word: str, known: Iterable[str]) -> str:
-    """Return the question whether another word was meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known))
-    return f" Did you mean {close[0]!r}?" if close else ""

@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS = {
     "_checks": 0,
     "_files": 0,
+    "_nearest": 0,
     "_rows": 0,
     "_hyperparams": 0,
     "_paths": 0,
@@ -34,6 +35,7 @@ LEVELS = {
     "transforms": 7,
     "losses": 7,
     "augment": 7,
+    "_public": 8,
     "compat": 8,
     "layers": 8,
     "dynamics": 9,
@@ -181,3 +183,17 @@ def test_every_public_name_is_documented_with_an_example():
     for name in optix_tricks.__all__:
         doc = getattr(optix_tricks, name).__doc__
         assert doc, name
+
+
+def test_the_package_imports_jax_only_for_its_first_name():
+    code = (
+        "import sys, optix_tricks, optix_tricks._nearest\n"
+        "before = 'jax' in sys.modules\n"
+        "optix_tricks.sgd\n"
+        "whole = {*optix_tricks.__all__} <= {*dir(optix_tricks)}\n"
+        "print(before, 'jax' in sys.modules, whole)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False True True"

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from pathlib import Path
 
-from optix_tricks._checks import like as like
+from optix_tricks._nearest import like as like
 
 
 class UsageError(Exception):

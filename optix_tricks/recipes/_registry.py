@@ -3,7 +3,7 @@
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from optix_tricks._checks import like
+from optix_tricks._nearest import like
 from optix_tricks.recipes import (
     cifar10_airbench94,
     cifar10_airbench94_muon,

@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from optix_tricks._checks import like
+from optix_tricks._nearest import like
 from optix_tricks.tricks import (
     _airbench,
     _augmentation,

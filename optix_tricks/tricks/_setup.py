@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from optix_tricks._checks import check_count, like
+from optix_tricks._checks import check_count
+from optix_tricks._nearest import like
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import Trick
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from optix_tricks._checks import like
+from optix_tricks._nearest import like
 from optix_tricks.tricks._context import Context
 
 Make = Callable[[Context, Callable[..., Any]], Any]
