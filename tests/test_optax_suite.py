@@ -397,14 +397,14 @@ DIFFERENCES = [
         r"SAMTest.*-sgd-learning_rate=1e-05-.*-True$",
         "sam has the length of its ascent, no second optimiser",
         TypeError,
-        "unexpected keyword argument 'sync_period'",
+        "rho must be a number or a schedule, got a Gradient",
         opaque_sam,
     ),
     Difference(
         r"SAMTest",
         "sam has the length of its ascent, and both gradients in one update",
         TypeError,
-        "unexpected keyword argument 'sync_period'",
+        "rho must be a number or a schedule, got a Gradient",
     ),
     # Rounding.
     Difference(
