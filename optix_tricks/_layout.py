@@ -141,6 +141,10 @@ class WholeLeaf(NamedTuple):
         """Make a number per layer multiply the layer's elements."""
         return per_layer
 
+    def of_label(self, number: Callable[[Any], float]) -> Any:
+        """The number of the layer's label."""
+        return number(self.label)
+
     def map(self, rule: Callable[..., tuple], *arrays: Array) -> tuple:
         """Apply `rule(leaf, *arrays)`, which may read the layer's shape and place."""
         return rule(self, *arrays)
@@ -173,6 +177,10 @@ class SegmentedLeaf:
             parts.append(jnp.broadcast_to(column, (layers, size)).ravel())
             first += layers
         return jnp.concatenate(parts)
+
+    def of_label(self, number: Callable[[Any], float]) -> Array:
+        """The number of each layer's label: [layers]."""
+        return jnp.array([number(leaf.label) for _, leaf in self.layers])
 
     def map(self, rule: Callable[..., tuple], *arrays: Array) -> tuple:
         """Apply `rule` to each layer in its own shape; join what it returns."""

@@ -56,6 +56,7 @@ def leafwise(
     *,
     hyperparams: Mapping[str, ScalarOrSchedule] | None = None,
     slots: Mapping[str, Any] | None = None,
+    slot_dtypes: Mapping[str, Any] | None = None,
     prepare: Callable[..., dict[str, Array]] | None = None,
     reports: Sequence[str] = (),
     mask: Mask | None = None,
@@ -63,6 +64,7 @@ def leafwise(
     state_dtype: Any = None,
     needs_params: bool = False,
     layerwise: bool = False,
+    stateless: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Lift a rule for one array to trees of arrays.
 
@@ -76,6 +78,7 @@ def leafwise(
       hyperparams: numbers, arrays or schedules of the step count, by name.
       slots: the initial value of each slot, by name: a number, `PARAMETER`, `PER_LAYER`,
         a `PerUnit` or a `Queue`.
+      slot_dtypes: dtypes of single slots, by name; None for that of all.
       prepare: `prepare(hyperparams, count, gradients, parameters) -> dict` is called
         once a step with the count of steps including this one and the unmasked leaves.
       reports: the names among `prepare`'s results that are state fields.
@@ -86,27 +89,34 @@ def leafwise(
         parameters), bfloat16, or int8 in blocks; see `_storage`.
       needs_params: the rule reads `w`.
       layerwise: the rule takes `layer=`, a `WholeLeaf` or `SegmentedLeaf`.
+      stateless: no step depends on one before. Without a schedule an update then takes
+        any state, None too, as Optax's stateless ones do, and returns it as it was.
     """
     hyperparams = dict(hyperparams or {})
     slots = dict(slots or {})
     check_state_dtype(state_dtype)
+    own_dtypes = {name: x for name, x in (slot_dtypes or {}).items() if x is not None}
+    takes_any = stateless and not any(map(callable, hyperparams.values()))
 
     def init_fn(params: PyTree) -> Any:
         leaves, form, keep, layers = look_at(params, mask, labels)
 
-        def new(value: Any, w: Any, kept: bool, layer: Any) -> Any:
+        def new(value: Any, dtype: Any, w: Any, kept: bool, layer: Any) -> Any:
             if w is None or not kept:
                 return None if w is None else MaskedNode()
-            return first_slot(value, w, layer, state_dtype)
+            return first_slot(value, w, layer, dtype)
 
-        def new_tree(value: Any) -> PyTree:
+        def new_tree(value: Any, dtype: Any) -> PyTree:
             looks = zip(leaves, keep, layers, strict=True)
-            return put(value, [new(value, *look) for look in looks], form)
+            return put(value, [new(value, dtype, *look) for look in looks], form)
 
         return state(
             count=jnp.zeros((), jnp.int32),
             hyperparams=first_values(hyperparams),
-            **{name: new_tree(value) for name, value in slots.items()},
+            **{
+                name: new_tree(value, own_dtypes.get(name, state_dtype))
+                for name, value in slots.items()
+            },
             **{name: jnp.zeros((), jnp.result_type(float)) for name in reports},
         )
 
@@ -119,6 +129,9 @@ def leafwise(
                 f"params must be given to this transformation ({state.__name__}): "
                 "call update(updates, state, params)."
             )
+        if not hasattr(state_, "hyperparams") and takes_any:
+            first = init_fn(updates if params is None else params)
+            return update_fn(updates, first, params)[0], state_
         if not hasattr(state_, "hyperparams"):
             raise ValueError(
                 f"state must be a {state.__name__}, got {type(state_).__name__}: take it "

@@ -44,7 +44,7 @@ class Blocks(NamedTuple):
     scales: Any  # float32, the largest magnitude of each block
 
 
-def check_state_dtype(dtype: Any) -> None:
+def check_state_dtype(dtype: Any, name: str = "state_dtype") -> None:
     """Raise unless slots can be kept in `dtype`."""
     allowed = ("bfloat16", "float32", "float64", "int8")
     try:
@@ -54,8 +54,7 @@ def check_state_dtype(dtype: Any) -> None:
         known = False
     if not known:
         raise ValueError(
-            "state_dtype must be None, bfloat16, int8, float32 or float64, got "
-            f"{dtype!r}."
+            f"{name} must be None, bfloat16, int8, float32 or float64, got {dtype!r}."
         )
 
 

@@ -66,18 +66,16 @@ class View:
 
 
 def stand_in(name: str, theirs: Callable, ours: Callable) -> Callable:
-    """Ours, to be called as Optax's is: also by position, under Optax's names."""
+    """Ours, called as Optax's is, and noted."""
     names = inspect.signature(theirs).parameters
     signature = inspect.signature(ours)
-    own = list(signature.parameters.values())
-    leading = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in own)
+    own = signature.parameters.values()
 
     @functools.wraps(ours)
     def call(*args: Any, **kwargs: Any) -> Any:
         Use.called.add(name)
-        rest = dict(zip([*names][leading:], args[leading:], strict=False))
         make = Use.bridge(ours) if Use.bridge else ours
-        return make(*args[:leading], **rest, **kwargs)
+        return make(*args, **kwargs)
 
     # Optax's tests read from its annotations whether a schedule may be given.
     call.__signature__ = signature.replace(

@@ -19,7 +19,9 @@ from optix_tricks.compat import tf1, torch
 
 LOGITS, LABELS = jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32)
 SENTENCES = {
-    "inner must be a gradient transformation, got 0.1.": lambda: ot.lookahead(0.1),
+    "fast_optimizer must be a gradient transformation, got 0.1.": lambda: ot.lookahead(
+        0.1
+    ),
     "inner must be a gradient transformation, got the function adam. Call it first.": (
         lambda: ot.lookahead(ot.adam)
     ),

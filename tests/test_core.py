@@ -666,8 +666,8 @@ def test_dithered_rounding_averages_to_the_value_over_the_steps():
 
 
 def test_a_state_that_init_did_not_make_is_refused():
-    tx = ot.clip(1.0)
-    with pytest.raises(ValueError, match=r"state must be a ClipState, got NoneType"):
+    tx = ot.trace(0.9)
+    with pytest.raises(ValueError, match=r"state must be a TraceState, got NoneType"):
         tx.update(jnp.ones(2), None)
 
 

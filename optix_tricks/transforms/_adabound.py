@@ -7,17 +7,15 @@ import optax
 from jaxtyping import Array
 
 from optix_tricks._checks import (
-    check_decay,
-    check_nonnegative,
     check_number,
     check_positive,
 )
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
 from optix_tricks._tree import Mask, PyTree, safe_sqrt
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
+from optix_tricks.transforms._moments import by_moments
 
 
 class ScaleByAdaboundState(NamedTuple):
@@ -93,50 +91,27 @@ def scale_by_adabound(
       Luo, Xiong, Liu and Sun, Adaptive gradient methods with dynamic bound of learning
       rate, 2019, algorithms 2 and 3.
     """
-    check_nonnegative("learning_rate", learning_rate)
     check_number("final_lr", final_lr)
     check_positive("final_lr", final_lr)
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("gamma", gamma)
-    check_nonnegative("eps", eps)
 
-    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    def prepare(h: dict, count: Array) -> dict[str, Array]:
         correct1 = bias_correction(h["b1"], count)
         correct2 = bias_correction(h["b2"], count)
         closed = h["gamma"] * count.astype(h["gamma"].dtype)
         return {
-            "new1": 1 - h["b1"],
-            "new2": 1 - h["b2"],
             "rate": h["learning_rate"] * jnp.sqrt(correct2) / correct1,
             "lower": h["final_lr"] * (closed / (closed + 1)),
             "upper": h["final_lr"] * ((closed + 1) / closed),
         }
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        *v_max: Array,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        new1: Array,
-        new2: Array,
-        rate: Array,
-        lower: Array,
-        upper: Array,
-        **_: Array,
-    ) -> tuple[Array, ...]:
-        m = b1 * m + new1 * g
-        v = b2 * v + new2 * jnp.square(g)
-        v_max = tuple(jnp.maximum(largest, v) for largest in v_max)
-        root = safe_sqrt(v_max[0] if amsbound else v)
-        return m * jnp.clip(rate / (root + eps), lower, upper), m, v, *v_max
+    def direction(g: Array, m: Array, v: Array, *given: Any) -> tuple[Array, ...]:
+        *v_max, s = given
+        v_max = [jnp.maximum(largest, v) for largest in v_max]
+        below = safe_sqrt(v_max[0] if amsbound else v) + s.eps
+        return m * jnp.clip(s.rate / below, s.lower, s.upper), *v_max
 
-    return leafwise(
-        rule,
+    return by_moments(
+        direction,
         ScaleByAdaboundState,
         hyperparams={
             "learning_rate": learning_rate,
@@ -146,7 +121,7 @@ def scale_by_adabound(
             "gamma": gamma,
             "eps": eps,
         },
-        slots=dict.fromkeys(("mu", "nu", "nu_max") if amsbound else ("mu", "nu"), 0.0),
+        more_slots=("nu_max",) if amsbound else (),
         prepare=prepare,
         mask=mask,
         state_dtype=state_dtype,

@@ -102,10 +102,10 @@ def scale_by_adadelta(
 def adadelta(
     learning_rate: ScalarOrSchedule = 1.0,
     rho: ScalarOrSchedule = 0.9,
-    *,
     eps: ScalarOrSchedule = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:

@@ -104,9 +104,9 @@ def scale_by_rss(
 
 def adagrad(
     learning_rate: ScalarOrSchedule,
-    *,
     initial_accumulator_value: Scalar = 0.1,
     eps: ScalarOrSchedule = 1e-7,
+    *,
     mean: bool = False,
     eps_in_sqrt: bool = True,
     mask: Mask | None = None,

@@ -2,18 +2,15 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, safe_sqrt
-from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._decoupled import decay_and_descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._moments import by_moments, first, root
 
 
 class ScaleByAdamState(NamedTuple):
@@ -28,9 +25,10 @@ class ScaleByAdamState(NamedTuple):
 def scale_by_adam(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
     nesterov: bool = False,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -59,6 +57,7 @@ def scale_by_adam(
       eps: :math:`\epsilon` >= 0, outside the root.
       eps_root: :math:`\bar\epsilon` >= 0, inside the root; 1e-8 makes the update
         differentiable at zero gradients.
+      mu_dtype: dtype of the first moment alone; None for `state_dtype`.
       nesterov: Nadam's first moment.
       mask: which leaves are rescaled; the others pass unchanged and have no slots.
       state_dtype: dtype of both moments; bfloat16 halves the state.
@@ -70,6 +69,7 @@ def scale_by_adam(
       ValueError: if an argument is out of range.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = scale_by_adam()
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -79,62 +79,28 @@ def scale_by_adam(
       Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 1.
       Dozat, Incorporating Nesterov momentum into Adam, 2016.
     """
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("eps", eps)
-    check_nonnegative("eps_root", eps_root)
 
-    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        return {
-            "new1": 1 - h["b1"],
-            "new2": 1 - h["b2"],
-            "correct1": bias_correction(h["b1"], count),
-            "correct1_next": bias_correction(h["b1"], count + 1),
-            "correct2": bias_correction(h["b2"], count),
-        }
+    def direction(g: Array, m: Array, v: Array, s: Any) -> tuple[Array]:
+        return (first(g, m, s, nesterov) / root(v / s.correct2, s),)
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        *,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        eps_root: Array,
-        new1: Array,
-        new2: Array,
-        correct1: Array,
-        correct1_next: Array,
-        correct2: Array,
-    ) -> tuple[Array, Array, Array]:
-        m = b1 * m + new1 * g
-        v = b2 * v + new2 * jnp.square(g)
-        if nesterov:
-            m_hat = b1 * (m / correct1_next) + new1 * (g / correct1)
-        else:
-            m_hat = m / correct1
-        return m_hat / (safe_sqrt(v / correct2 + eps_root) + eps), m, v
-
-    return leafwise(
-        rule,
+    return by_moments(
+        direction,
         ScaleByAdamState,
         hyperparams={"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root},
-        slots={"mu": 0.0, "nu": 0.0},
-        prepare=prepare,
         mask=mask,
+        mu_dtype=mu_dtype,
         state_dtype=state_dtype,
     )
 
 
 def adam(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
     nesterov: bool = False,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -151,6 +117,7 @@ def adam(
       b2: see `scale_by_adam`.
       eps: see `scale_by_adam`.
       eps_root: see `scale_by_adam`.
+      mu_dtype: see `scale_by_adam`.
       nesterov: Nadam.
       mask: which leaves are rescaled; the others take gradient steps.
       state_dtype: dtype of both moments.
@@ -159,6 +126,7 @@ def adam(
       An optimiser; two slots.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = adam(0.1)
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -172,6 +140,7 @@ def adam(
         b2,
         eps=eps,
         eps_root=eps_root,
+        mu_dtype=mu_dtype,
         nesterov=nesterov,
         mask=mask,
         state_dtype=state_dtype,
@@ -181,13 +150,14 @@ def adam(
 
 def adamw(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
+    *,
     nesterov: bool = False,
     schedule: ScalarOrSchedule | None = None,
     state_dtype: Any = None,
@@ -213,6 +183,7 @@ def adamw(
       b2: see `scale_by_adam`.
       eps: see `scale_by_adam`.
       eps_root: see `scale_by_adam`.
+      mu_dtype: see `scale_by_adam`.
       weight_decay: :math:`\lambda` >= 0; 0 gives `adam`.
       mask: which leaves decay, e.g. `no_bias_or_norm`; all by default.
       nesterov: Nadam's first moment.
@@ -224,6 +195,7 @@ def adamw(
       An optimiser; two slots. Its update needs the parameters.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = adamw(0.1, weight_decay=0.5)
       >>> w = jnp.array([1.0, 2.0])
       >>> updates, _ = tx.update(jnp.ones(2), tx.init(w), w)
@@ -238,7 +210,7 @@ def adamw(
       Loshchilov and Hutter, Decoupled weight decay regularization, 2019, algorithm 2.
     """
     scale = scale_by_adam(
-        b1, b2, eps=eps, eps_root=eps_root, nesterov=nesterov, state_dtype=state_dtype
+        b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, state_dtype=state_dtype
     )
     return decay_and_descend(
         scale, learning_rate, weight_decay=weight_decay, mask=mask, schedule=schedule

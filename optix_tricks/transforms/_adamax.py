@@ -6,14 +6,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
 from optix_tricks._tree import Mask, PyTree
-from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import decay_and_descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._moments import by_moments
 
 
 class ScaleByAdamaxState(NamedTuple):
@@ -28,8 +26,8 @@ class ScaleByAdamaxState(NamedTuple):
 def scale_by_adamax(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
-    *,
     eps: ScalarOrSchedule = 1e-8,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -70,35 +68,18 @@ def scale_by_adamax(
     References:
       Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 2.
     """
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("eps", eps)
 
-    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        return {"new1": 1 - h["b1"], "correct1": bias_correction(h["b1"], count)}
+    def largest(v: Array, g: Array, s: Any) -> Array:
+        return jnp.maximum(s.b2 * v, jnp.abs(g) + s.eps)
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        *,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        new1: Array,
-        correct1: Array,
-    ) -> tuple[Array, Array, Array]:
-        m = b1 * m + new1 * g
-        v = jnp.maximum(b2 * v, jnp.abs(g) + eps)
-        return m / correct1 / v, m, v
+    def direction(g: Array, m: Array, v: Array, s: Any) -> tuple[Array]:
+        return (m / s.correct1 / v,)
 
-    return leafwise(
-        rule,
+    return by_moments(
+        direction,
         ScaleByAdamaxState,
         hyperparams={"b1": b1, "b2": b2, "eps": eps},
-        slots={"mu": 0.0, "nu": 0.0},
-        prepare=prepare,
+        second=largest,
         mask=mask,
         state_dtype=state_dtype,
     )
@@ -106,10 +87,10 @@ def scale_by_adamax(
 
 def adamax(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -145,12 +126,12 @@ def adamax(
 
 def adamaxw(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
+    *,
     schedule: ScalarOrSchedule | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:

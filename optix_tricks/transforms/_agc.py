@@ -34,8 +34,8 @@ class AdaptiveGradClipState(NamedTuple):
 def adaptive_grad_clip(
     clipping: ScalarOrSchedule,
     eps: ScalarOrSchedule = 1e-3,
-    *,
     axis: int | tuple[int, ...] | None = None,
+    *,
     mask: Mask | None = no_last_layer,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Clip each unit's gradient to a fraction of the norm of its weights.
@@ -117,4 +117,5 @@ def adaptive_grad_clip(
         mask=mask,
         needs_params=True,
         layerwise=True,
+        stateless=True,
     )

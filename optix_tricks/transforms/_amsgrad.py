@@ -6,13 +6,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, safe_sqrt
-from optix_tricks.transforms._bias_correction import bias_correction
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._moments import by_moments, root
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -28,11 +26,12 @@ class ScaleByAmsgradState(NamedTuple):
 def scale_by_amsgrad(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool | str = True,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -64,6 +63,7 @@ def scale_by_amsgrad(
       b2: :math:`\beta_2` in [0, 1).
       eps: :math:`\epsilon` >= 0, outside the root.
       eps_root: :math:`\bar\epsilon` >= 0, inside the root.
+      mu_dtype: dtype of the first moment alone; None for `state_dtype`.
       bias_correction_mu: divide :math:`m_t` by :math:`1 - \beta_1^t`.
       bias_correction_nu: True, False or "after_max".
       mask: which leaves are rescaled; the others pass unchanged and have no slots.
@@ -88,10 +88,6 @@ def scale_by_amsgrad(
     References:
       Reddi, Kale and Kumar, On the convergence of Adam and beyond, 2018, algorithm 2.
     """
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("eps", eps)
-    check_nonnegative("eps_root", eps_root)
     if bias_correction_nu not in (True, False, "after_max"):
         raise ValueError(
             "bias_correction_nu must be True, False or 'after_max', got "
@@ -100,57 +96,34 @@ def scale_by_amsgrad(
     after = bias_correction_nu == "after_max"
     before = bool(bias_correction_nu) and not after
 
-    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
-        return {
-            "new1": 1 - h["b1"],
-            "new2": 1 - h["b2"],
-            "correct1": bias_correction(h["b1"], count),
-            "correct2": bias_correction(h["b2"], count),
-        }
+    def direction(
+        g: Array, m: Array, v: Array, v_max: Array, s: Any
+    ) -> tuple[Array, Array]:
+        v_max = jnp.maximum(v_max, v / s.correct2 if before else v)
+        m_hat = m / s.correct1 if bias_correction_mu else m
+        return m_hat / root(v_max / s.correct2 if after else v_max, s), v_max
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        v_max: Array,
-        *,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        eps_root: Array,
-        new1: Array,
-        new2: Array,
-        correct1: Array,
-        correct2: Array,
-    ) -> tuple[Array, Array, Array, Array]:
-        m = b1 * m + new1 * g
-        v = b2 * v + new2 * jnp.square(g)
-        v_max = jnp.maximum(v_max, v / correct2 if before else v)
-        square = v_max / correct2 if after else v_max
-        m_hat = m / correct1 if bias_correction_mu else m
-        return m_hat / (safe_sqrt(square + eps_root) + eps), m, v, v_max
-
-    return leafwise(
-        rule,
+    return by_moments(
+        direction,
         ScaleByAmsgradState,
         hyperparams={"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root},
-        slots={"mu": 0.0, "nu": 0.0, "nu_max": 0.0},
-        prepare=prepare,
+        more_slots=("nu_max",),
         mask=mask,
+        mu_dtype=mu_dtype,
         state_dtype=state_dtype,
     )
 
 
 def amsgrad(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool | str = True,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -166,6 +139,7 @@ def amsgrad(
       b2: see `scale_by_amsgrad`.
       eps: see `scale_by_amsgrad`.
       eps_root: see `scale_by_amsgrad`.
+      mu_dtype: see `scale_by_amsgrad`.
       bias_correction_mu: see `scale_by_amsgrad`.
       bias_correction_nu: see `scale_by_amsgrad`.
       mask: which leaves are rescaled; the others take gradient steps.
@@ -188,6 +162,7 @@ def amsgrad(
         b2,
         eps=eps,
         eps_root=eps_root,
+        mu_dtype=mu_dtype,
         bias_correction_mu=bias_correction_mu,
         bias_correction_nu=bias_correction_nu,
         mask=mask,

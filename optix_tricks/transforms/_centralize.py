@@ -69,4 +69,4 @@ def centralize(
     def rule(g: Array, w: Array | None, *, layer: Any) -> tuple[Array]:
         return layer.map(subtract_mean, g)
 
-    return leafwise(rule, CentralizeState, mask=mask, layerwise=True)
+    return leafwise(rule, CentralizeState, mask=mask, layerwise=True, stateless=True)

@@ -80,7 +80,9 @@ def clip(
     def rule(g: Array, w: Array | None, *, max_delta: Array) -> tuple[Array]:
         return (jnp.clip(g, -max_delta, max_delta),)
 
-    return leafwise(rule, ClipState, hyperparams={"max_delta": max_delta}, mask=mask)
+    return leafwise(
+        rule, ClipState, hyperparams={"max_delta": max_delta}, mask=mask, stateless=True
+    )
 
 
 def clip_by_norm(
@@ -131,6 +133,7 @@ def clip_by_norm(
         slots={"clip_factor": PER_LAYER},
         mask=mask,
         layerwise=True,
+        stateless=True,
     )
 
 
@@ -190,6 +193,7 @@ def clip_by_block_rms(
         slots={"clip_factor": PER_LAYER},
         mask=mask,
         layerwise=True,
+        stateless=True,
     )
 
 
@@ -247,6 +251,7 @@ def clip_by_global_norm(
         prepare=prepare,
         reports=("global_norm", "clip_factor"),
         mask=mask,
+        stateless=True,
     )
 
 

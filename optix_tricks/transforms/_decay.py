@@ -20,7 +20,7 @@ class DecayState(NamedTuple):
 
 
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule, *, mask: Mask | None = None
+    weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
 ) -> optax.GradientTransformationExtraArgs:
     r"""Add a multiple of the parameters.
 
@@ -67,6 +67,7 @@ def add_decayed_weights(
         hyperparams={"weight_decay": weight_decay},
         mask=mask,
         needs_params=True,
+        stateless=True,
     )
 
 
@@ -136,4 +137,5 @@ def add_l1_decay(
         hyperparams={"l1_decay": l1_decay},
         mask=mask,
         needs_params=True,
+        stateless=True,
     )

@@ -33,8 +33,8 @@ class ScaleByTrustRatioState(NamedTuple):
 def scale_by_trust_ratio(
     min_norm: ScalarOrSchedule = 0.0,
     trust_coefficient: ScalarOrSchedule = 1.0,
-    *,
     eps: ScalarOrSchedule = 0.0,
+    *,
     min_ratio: ScalarOrSchedule = 0.0,
     max_ratio: ScalarOrSchedule = float("inf"),
     phi: Callable[[Array], Array] | None = None,
@@ -133,18 +133,19 @@ def _trust_ratio(
         mask=mask,
         needs_params=True,
         layerwise=True,
+        stateless=True,
     )
 
 
 def lamb(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-6,
     eps_root: ScalarOrSchedule = 0.0,
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
+    *,
     trust_ratio_mask: Mask | None = None,
     min_ratio: ScalarOrSchedule = 0.0,
     max_ratio: ScalarOrSchedule = float("inf"),

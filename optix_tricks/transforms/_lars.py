@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
@@ -12,7 +13,7 @@ from optix_tricks._checks import check_decay, check_nonnegative, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import PER_LAYER, leafwise
 from optix_tricks._masks import no_bias_or_norm
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, is_none, resolve_mask
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
@@ -41,6 +42,8 @@ def scale_by_lars(
     eps: ScalarOrSchedule = 0.0,
     ratio: str = "paper",
     per_filter: bool = False,
+    weight_decay_mask: Mask | None = None,
+    trust_ratio_mask: Mask | None = None,
     mask: Mask | None = no_bias_or_norm,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Give each layer a rate in proportion to its weights' norm.
@@ -72,6 +75,8 @@ def scale_by_lars(
       ratio: "paper", "optax" or "page".
       per_filter: take the norms of each output (a slice along the last axis) instead of
         the layer's; the report is then their mean ratio.
+      weight_decay_mask: which leaves decay; None for `mask`.
+      trust_ratio_mask: which leaves have a rate of their own; None for `mask`.
       mask: which leaves are layers; the others pass unchanged, undecayed. Biases and
         normalisation parameters are left out by default.
 
@@ -99,6 +104,12 @@ def scale_by_lars(
     if ratio not in RATIOS:
         raise ValueError(f"ratio must be one of {RATIOS}, got {ratio!r}.")
 
+    parts: Callable[[PyTree], PyTree] | None = None
+    if weight_decay_mask is not None or trust_ratio_mask is not None:
+        chosen = (weight_decay_mask, trust_ratio_mask)
+        parts = _parts(*(mask if one is None else one for one in chosen))
+        mask = _any_part(parts)
+
     def rule(
         g: Array,
         w: Array,
@@ -109,24 +120,33 @@ def scale_by_lars(
         eps: Array,
         layer: Any,
     ) -> tuple[Array, Array]:
-        def ratio_of(norm: Callable[[Array], Array], g: Array, w: Array) -> Array:
-            w_norm = norm(w)
-            g_norm = norm(g + weight_decay * w if ratio == "optax" else g)
-            apart = weight_decay * w_norm if ratio == "paper" else 0.0
+        def ratio_of(
+            norm: Callable[[Array], Array], leaf: Any, g: Array, w: Array
+        ) -> tuple[Array, Array]:
+            decay = by_element = weight_decay
+            if parts is not None:
+                decay = weight_decay * leaf.of_label(lambda part: float(DECAYS in part))
+                by_element = leaf.spread(decay)
+            decayed, w_norm = g + by_element * w, norm(w)
+            g_norm = norm(decayed if ratio == "optax" else g)
+            apart = decay * w_norm if ratio == "paper" else 0.0
             usable, one = (w_norm > 0) & (g_norm > 0), jnp.ones_like(w_norm)
             above = lax.select(usable, w_norm, one)
             below = lax.select(usable, g_norm + apart + eps, one)
             r = trust_coefficient * (above / below)
-            return r + 0 * (w_norm + g_norm)  # NaN where a norm is not finite
+            r = r + 0 * (w_norm + g_norm)  # NaN where a norm is not finite
+            if parts is not None:
+                r = jnp.where(leaf.of_label(lambda part: RESCALED in part), r, 1)
+            return r, decayed
 
         def filters(leaf: Any, g: Array, w: Array) -> tuple[Array, Array]:
-            r = ratio_of(unit_norm, g, w)
-            return r * (g + weight_decay * w), jnp.sum(r) / max(r.size, 1)
+            r, decayed = ratio_of(unit_norm, leaf, g, w)
+            return r * decayed, jnp.sum(r) / max(r.size, 1)
 
         if per_filter:
             return layer.map(filters, g, w)
-        r = ratio_of(layer.norm, g, w)
-        return layer.spread(r) * (g + weight_decay * w), r
+        r, decayed = ratio_of(layer.norm, layer, g, w)
+        return layer.spread(r) * decayed, r
 
     return leafwise(
         rule,
@@ -138,19 +158,41 @@ def scale_by_lars(
         },
         slots={"trust_ratio": PER_LAYER},
         mask=mask,
+        labels=parts,
         needs_params=True,
         layerwise=True,
     )
 
 
+DECAYS, RESCALED = "decays", "rescaled"
+
+
+def _parts(decayed: Mask | None, rescaled: Mask | None) -> Callable[[PyTree], PyTree]:
+    """Which of the two is done to each leaf, as a word."""
+
+    def parts(tree: PyTree) -> PyTree:
+        treedef: Any = jax.tree.structure(tree, is_leaf=is_none)
+        masks = resolve_mask(decayed, tree), resolve_mask(rescaled, tree)
+        flags = zip(*masks, strict=True)
+        return treedef.unflatten(DECAYS * d + RESCALED * r for d, r in flags)
+
+    return parts
+
+
+def _any_part(parts: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+    return lambda tree: jax.tree.map(bool, parts(tree))
+
+
 def lars(
     learning_rate: ScalarOrSchedule,
-    *,
     weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask | None = None,
     trust_coefficient: ScalarOrSchedule = 0.001,
     eps: ScalarOrSchedule = 0.0,
+    trust_ratio_mask: Mask | None = None,
     momentum: ScalarOrSchedule | None = 0.9,
     nesterov: bool = False,
+    *,
     ratio: str = "paper",
     per_filter: bool = False,
     mask: Mask | None = no_bias_or_norm,
@@ -171,8 +213,10 @@ def lars(
     Args:
       learning_rate: :math:`\eta`, a number, an array or a schedule.
       weight_decay: see `scale_by_lars`.
+      weight_decay_mask: see `scale_by_lars`.
       trust_coefficient: see `scale_by_lars`.
       eps: see `scale_by_lars`.
+      trust_ratio_mask: see `scale_by_lars`.
       momentum: :math:`\rho`; None keeps no momentum slot.
       nesterov: see `trace`.
       ratio: see `scale_by_lars`.
@@ -201,6 +245,8 @@ def lars(
             eps=eps,
             ratio=ratio,
             per_filter=per_filter,
+            weight_decay_mask=weight_decay_mask,
+            trust_ratio_mask=trust_ratio_mask,
             mask=mask,
         ),
         scale_by_learning_rate(learning_rate),

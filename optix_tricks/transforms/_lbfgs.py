@@ -28,7 +28,6 @@ class LBFGSState(NamedTuple):
 def lbfgs(
     learning_rate: ScalarOrSchedule | None = None,
     memory_size: int = 10,
-    *,
     scale_init_precond: bool = True,
     linesearch: optax.GradientTransformationExtraArgs | None = WOLFE,
 ) -> optax.GradientTransformationExtraArgs:

@@ -79,4 +79,5 @@ def scale_by_learning_rate(
         hyperparams={"learning_rate": learning_rate},
         prepare=prepare,
         mask=mask,
+        stateless=True,
     )

@@ -25,8 +25,7 @@ class LookaheadState(NamedTuple):
 
 
 def lookahead(
-    inner: optax.GradientTransformation,
-    *,
+    fast_optimizer: optax.GradientTransformation,
     sync_period: int = 5,
     slow_step_size: ScalarOrSchedule = 0.5,
     reset_state: bool = False,
@@ -39,9 +38,9 @@ def lookahead(
         \qquad \text{after every } k \text{ steps}
 
     with the fast weights :math:`\theta`, which are the parameters, the slow weights
-    :math:`\phi`, which lie in the state, and the updates :math:`u_t` of `inner`. The
-    updates that come back do both, so that this is the outermost wrapper: what changes
-    them afterwards breaks the synchronisation.
+    :math:`\phi`, which lie in the state, and the updates :math:`u_t` of `fast_optimizer`.
+    The updates that come back do both, so that this is the outermost wrapper: what
+    changes them afterwards breaks the synchronisation.
 
     The parameters stay the tree that they are, where `optax.lookahead` wants a pair of
     trees, `LookaheadParams`, whose fast one takes the same way. `averaged_params` returns
@@ -54,10 +53,10 @@ def lookahead(
     statistics are not part of it.
 
     Args:
-      inner: any transformation whose updates are added to the parameters.
+      fast_optimizer: any transformation whose updates are added to the parameters.
       sync_period: :math:`k` >= 1, steps from one synchronisation to the next.
-      slow_step_size: :math:`\alpha` in [0, 1]; 1 gives `inner` itself. A schedule is read
-        at the number of steps done before the present one.
+      slow_step_size: :math:`\alpha` in [0, 1]; 1 gives `fast_optimizer` itself. A
+        schedule is read at the number of steps done before the present one.
       reset_state: start the inner state anew at each synchronisation, its step counts and
         the hyperparameters in it included.
 
@@ -95,7 +94,7 @@ def lookahead(
     """
     check_count("sync_period", sync_period, minimum=1)
     check_fraction("slow_step_size", slow_step_size)
-    inner = in_float32(inner)
+    inner = in_float32(fast_optimizer)
 
     def prepare(h: dict, count: Array, us: list, ws: list) -> dict[str, Array]:
         return {"synchronise": count % sync_period == 0}

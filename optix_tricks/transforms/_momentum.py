@@ -9,6 +9,7 @@ from jaxtyping import Array
 from optix_tricks._checks import check_decay, check_fraction
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
+from optix_tricks._storage import check_state_dtype
 from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._in_float32 import chain_in_float32
@@ -25,8 +26,9 @@ class TraceState(NamedTuple):
 
 def trace(
     decay: ScalarOrSchedule,
-    *,
     nesterov: bool = False,
+    accumulator_dtype: Any = None,
+    *,
     dampening: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -44,6 +46,7 @@ def trace(
     Args:
       decay: momentum :math:`\rho` in [0, 1]; 1 adds up all gradients.
       nesterov: look ahead, in the form of Sutskever et al. used by Optax and PyTorch.
+      accumulator_dtype: Optax's name for `state_dtype`, which it goes before.
       dampening: :math:`\tau` in [0, 1]; as in PyTorch the first gradient is taken whole.
         None is 0 for good and saves a multiplication.
       mask: which leaves have momentum; the others pass unchanged and have no slot.
@@ -72,6 +75,7 @@ def trace(
       learning, 2013.
     """
     check_fraction("decay", decay)
+    check_state_dtype(accumulator_dtype, "accumulator_dtype")
     if dampening is not None:
         check_fraction("dampening", dampening)
     if nesterov and isinstance(dampening, (int, float)) and dampening != 0:
@@ -102,6 +106,7 @@ def trace(
         TraceState,
         hyperparams={"momentum": decay} | dampened,
         slots={"trace": 0.0},
+        slot_dtypes={"trace": accumulator_dtype},
         prepare=prepare if dampened else None,
         mask=mask,
         state_dtype=state_dtype,
@@ -118,8 +123,9 @@ class EmaState(NamedTuple):
 
 def ema(
     decay: ScalarOrSchedule,
-    *,
     debias: bool = True,
+    accumulator_dtype: Any = None,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -138,6 +144,7 @@ def ema(
     Args:
       decay: :math:`\beta` in [0, 1).
       debias: divide by :math:`1 - \beta^t`, as Adam does.
+      accumulator_dtype: Optax's name for `state_dtype`, which it goes before.
       mask: which leaves are averaged; the others pass unchanged and have no slot.
       state_dtype: dtype of the slot, float32 by default.
 
@@ -160,6 +167,7 @@ def ema(
       Kingma and Ba, Adam: a method for stochastic optimization, 2015, section 3.
     """
     check_decay("decay", decay)
+    check_state_dtype(accumulator_dtype, "accumulator_dtype")
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         return {"new": 1 - h["decay"], "correct": bias_correction(h["decay"], count)}
@@ -175,6 +183,7 @@ def ema(
         EmaState,
         hyperparams={"decay": decay},
         slots={"ema": 0.0},
+        slot_dtypes={"ema": accumulator_dtype},
         prepare=prepare,
         mask=mask,
         state_dtype=state_dtype,
@@ -183,9 +192,10 @@ def ema(
 
 def sgd(
     learning_rate: ScalarOrSchedule,
-    *,
     momentum: ScalarOrSchedule | None = None,
     nesterov: bool = False,
+    accumulator_dtype: Any = None,
+    *,
     dampening: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -207,6 +217,7 @@ def sgd(
       learning_rate: :math:`\eta`, a number, an array or a schedule.
       momentum: decay of `trace`; None keeps no slot at all.
       nesterov: see `trace`.
+      accumulator_dtype: Optax's name for `state_dtype`, which it goes before.
       dampening: see `trace`.
       mask: which leaves have momentum; the others take plain gradient steps.
       state_dtype: dtype of the momentum slot, float32 by default.
@@ -233,6 +244,7 @@ def sgd(
         accumulate = trace(
             momentum,
             nesterov=nesterov,
+            accumulator_dtype=accumulator_dtype,
             dampening=dampening,
             mask=mask,
             state_dtype=state_dtype,

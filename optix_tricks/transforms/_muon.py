@@ -19,7 +19,12 @@ from optix_tricks.transforms._decay import add_decayed_weights
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
 from optix_tricks.transforms._momentum import trace
-from optix_tricks.transforms._newton_schulz import COEFFICIENTS, scale_by_newton_schulz
+from optix_tricks.transforms._newton_schulz import (
+    COEFFICIENTS,
+    Coefficients,
+    Preconditioning,
+    scale_by_newton_schulz,
+)
 from optix_tricks.transforms._renamed import renamed
 
 
@@ -32,14 +37,16 @@ class ScaleByShapeState(NamedTuple):
 
 def muon(
     learning_rate: ScalarOrSchedule,
-    *,
-    ns_coeffs: tuple[float, float, float] = COEFFICIENTS,
+    ns_coeffs: Coefficients | tuple[Coefficients, ...] = COEFFICIENTS,
     ns_steps: int = 5,
     beta: ScalarOrSchedule = 0.95,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
+    mu_dtype: Any = None,
+    *,
     nesterov: bool = True,
+    preconditioning: Preconditioning = "frobenius",
     consistent_rms: ScalarOrSchedule | None = None,
     adam_learning_rate: ScalarOrSchedule | None = None,
     adam_b1: ScalarOrSchedule = 0.9,
@@ -81,7 +88,9 @@ def muon(
       weight_decay: :math:`\lambda` >= 0 of the matrices, decoupled.
       weight_decay_mask: which leaves decay, of either group, e.g. `no_bias_or_norm`; all
         by default.
+      mu_dtype: dtype of the momentum and of AdamW's first moment; None for `state_dtype`.
       nesterov: look ahead, as in `trace`; AdamW stays as it is.
+      preconditioning: see `scale_by_newton_schulz`.
       consistent_rms: :math:`\rho` > 0 of the second :math:`s`; None for the first.
       adam_learning_rate: of AdamW's group; None for `learning_rate`.
       adam_b1: of AdamW, as are the next three.
@@ -128,6 +137,7 @@ def muon(
         adam_b2,
         eps=adam_eps,
         eps_root=adam_eps_root,
+        mu_dtype=mu_dtype,
         mask=others,
         state_dtype=state_dtype,
     )
@@ -137,13 +147,14 @@ def muon(
     )
     links = [
         renamed(
-            trace(beta, nesterov=nesterov, mask=matrices, state_dtype=state_dtype),
+            trace(beta, nesterov, mu_dtype, mask=matrices, state_dtype=state_dtype),
             momentum="beta",
         ),
         scale_by_newton_schulz(
             ns_steps=ns_steps,
             ns_coeffs=ns_coeffs,
             eps=eps,
+            preconditioning=preconditioning,
             compute_dtype=compute_dtype,
             mask=matrices,
         ),

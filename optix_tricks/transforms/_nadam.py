@@ -2,19 +2,16 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import Mask, PyTree, safe_sqrt
+from optix_tricks._tree import Mask, PyTree
 from optix_tricks.transforms._adam import scale_by_adam
-from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._decoupled import decay_and_descend
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._moments import by_moments, root
 
 
 class ScaleByNadamState(NamedTuple):
@@ -30,9 +27,10 @@ class ScaleByNadamState(NamedTuple):
 def scale_by_nadam(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
     momentum_decay: ScalarOrSchedule = 4e-3,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -61,6 +59,7 @@ def scale_by_nadam(
       b2: :math:`\beta_2` in [0, 1).
       eps: :math:`\epsilon` >= 0, outside the root.
       eps_root: :math:`\bar\epsilon` >= 0, inside the root.
+      mu_dtype: dtype of the first moment alone; None for `state_dtype`.
       momentum_decay: :math:`\psi` >= 0.
       mask: which leaves are rescaled; the others pass unchanged and have no slots.
       state_dtype: dtype of both moments, float32 by default.
@@ -72,6 +71,7 @@ def scale_by_nadam(
       ValueError: if an argument is out of range.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = scale_by_nadam()
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -80,38 +80,14 @@ def scale_by_nadam(
     References:
       Dozat, Incorporating Nesterov momentum into Adam, 2016.
     """
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("eps", eps)
-    check_nonnegative("eps_root", eps_root)
-    check_nonnegative("momentum_decay", momentum_decay)
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        *,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        eps_root: Array,
-        momentum_decay: Array,
-        new1: Array,
-        new2: Array,
-        of_moment: Array,
-        of_gradient: Array,
-        correct2: Array,
-    ) -> tuple[Array, Array, Array]:
-        m = b1 * m + new1 * g
-        v = b2 * v + new2 * jnp.square(g)
-        m_hat = of_moment * m + of_gradient * g
-        return m_hat / (safe_sqrt(v / correct2 + eps_root) + eps), m, v
+    def direction(g: Array, m: Array, v: Array, s: Any) -> tuple[Array]:
+        return ((s.of_moment * m + s.of_gradient * g) / root(v / s.correct2, s),)
 
     def continuing_from(gathered: Scalar) -> optax.GradientTransformationExtraArgs:
         """The transformation for a step before which 1 - P is `gathered`."""
 
-        def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+        def prepare(h: dict, count: Array) -> dict[str, Array]:
             def momentum(t: Array) -> Array:
                 return h["b1"] * (
                     1 - 0.96 ** (t.astype(h["b1"].dtype) * h["momentum_decay"]) / 2
@@ -121,16 +97,13 @@ def scale_by_nadam(
             until_now = (1 - now) + now * gathered
             until_after = (1 - after) + after * until_now
             return {
-                "new1": 1 - h["b1"],
-                "new2": 1 - h["b2"],
                 "of_moment": after / until_after,
                 "of_gradient": (1 - now) / until_now,
-                "correct2": bias_correction(h["b2"], count),
                 "gathered": until_now,
             }
 
-        return leafwise(
-            rule,
+        return by_moments(
+            direction,
             ScaleByNadamState,
             hyperparams={
                 "b1": b1,
@@ -139,10 +112,10 @@ def scale_by_nadam(
                 "eps_root": eps_root,
                 "momentum_decay": momentum_decay,
             },
-            slots={"mu": 0.0, "nu": 0.0},
             prepare=prepare,
             reports=("gathered",),
             mask=mask,
+            mu_dtype=mu_dtype,
             state_dtype=state_dtype,
         )
 
@@ -157,11 +130,13 @@ def scale_by_nadam(
 
 def nadam(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
     momentum_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -180,6 +155,8 @@ def nadam(
       b2: see `scale_by_adam`.
       eps: see `scale_by_adam`.
       eps_root: see `scale_by_adam`.
+      mu_dtype: see `scale_by_adam`.
+      nesterov: False is `adam`.
       momentum_decay: :math:`\psi` of `scale_by_nadam`, 0.004 in PyTorch; None for a
         constant momentum.
       mask: which leaves are rescaled; the others take gradient steps.
@@ -189,6 +166,7 @@ def nadam(
       An optimiser; two slots.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = nadam(0.1)
       >>> updates, _ = tx.update(jnp.array([1.0, -100.0]), tx.init(jnp.zeros(2)))
       >>> print(updates.round(3))
@@ -197,19 +175,31 @@ def nadam(
     References:
       Dozat, Incorporating Nesterov momentum into Adam, 2016.
     """
-    scale = _scale(b1, b2, eps, eps_root, momentum_decay, mask, state_dtype)
+    scale = _scale(
+        momentum_decay,
+        nesterov,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        mask=mask,
+        state_dtype=state_dtype,
+    )
     return chain_in_float32(scale, scale_by_learning_rate(learning_rate))
 
 
 def nadamw(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
+    *,
+    nesterov: bool = True,
     momentum_decay: ScalarOrSchedule | None = None,
     schedule: ScalarOrSchedule | None = None,
     state_dtype: Any = None,
@@ -230,8 +220,10 @@ def nadamw(
       b2: see `scale_by_adam`.
       eps: see `scale_by_adam`.
       eps_root: see `scale_by_adam`.
+      mu_dtype: see `scale_by_adam`.
       weight_decay: :math:`\lambda` >= 0; 0 gives `nadam`.
       mask: which leaves decay, e.g. `no_bias_or_norm`; all by default.
+      nesterov: False is `adamw`.
       momentum_decay: see `nadam`.
       schedule: see `adamw`.
       state_dtype: dtype of both moments, float32 by default.
@@ -240,6 +232,7 @@ def nadamw(
       An optimiser; two slots. Its update needs the parameters.
 
     Examples:
+      >>> import jax.numpy as jnp
       >>> tx = nadamw(0.1, weight_decay=0.5)
       >>> w = jnp.array([1.0, 2.0])
       >>> updates, _ = tx.update(jnp.ones(2), tx.init(w), w)
@@ -249,19 +242,29 @@ def nadamw(
     References:
       Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
     """
+    scale = _scale(
+        momentum_decay,
+        nesterov,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        state_dtype=state_dtype,
+    )
     return decay_and_descend(
-        _scale(b1, b2, eps, eps_root, momentum_decay, None, state_dtype),
-        learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        schedule=schedule,
+        scale, learning_rate, weight_decay=weight_decay, mask=mask, schedule=schedule
     )
 
 
 def _scale(
-    b1: Any, b2: Any, eps: Any, eps_root: Any, momentum_decay: Any, mask: Any, dtype: Any
+    momentum_decay: ScalarOrSchedule | None, nesterov: bool, **moments: Any
 ) -> optax.GradientTransformationExtraArgs:
-    shared = {"eps": eps, "eps_root": eps_root, "mask": mask, "state_dtype": dtype}
     if momentum_decay is None:
-        return scale_by_adam(b1, b2, nesterov=True, **shared)
-    return scale_by_nadam(b1, b2, momentum_decay=momentum_decay, **shared)
+        return scale_by_adam(nesterov=nesterov, **moments)
+    if not nesterov:
+        raise ValueError(
+            "momentum_decay must be None with nesterov=False, got "
+            f"{momentum_decay!r}: it is the pace of Nesterov's momentum."
+        )
+    return scale_by_nadam(momentum_decay=momentum_decay, **moments)

@@ -1,6 +1,6 @@
 """Newton-Schulz: an update's singular values are brought near one, as in Muon."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import optax
@@ -12,7 +12,9 @@ from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
 from optix_tricks._tree import Mask, safe_sqrt
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+Coefficients = tuple[float, float, float]
+COEFFICIENTS: Coefficients = (3.4445, -4.7750, 2.0315)
+Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
 
 
 class ScaleByNewtonSchulzState(NamedTuple):
@@ -25,8 +27,9 @@ class ScaleByNewtonSchulzState(NamedTuple):
 def scale_by_newton_schulz(
     *,
     ns_steps: int = 5,
-    ns_coeffs: tuple[float, float, float] = COEFFICIENTS,
+    ns_coeffs: Coefficients | tuple[Coefficients, ...] = COEFFICIENTS,
     eps: ScalarOrSchedule = 1e-7,
+    preconditioning: Preconditioning = "frobenius",
     compute_dtype: DTypeLike | None = None,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -50,8 +53,14 @@ def scale_by_newton_schulz(
 
     Args:
       ns_steps: :math:`K` >= 0.
-      ns_coeffs: :math:`(a, b, c)`.
+      ns_coeffs: :math:`(a, b, c)`, or one triple for each step, of which the last
+        `ns_steps` are taken.
       eps: :math:`\epsilon` > 0.
+      preconditioning: what :math:`X_0` is. "frobenius": as above. "spectral":
+        :math:`G` over its largest singular value, which costs a decomposition. "aol":
+        each row over the root of the sum of :math:`|G G^\top|` along it. "schatten":
+        :math:`G / |G G^\top|^{1/2}`. The last two are longer than the first and save a
+        step, for one more product.
       compute_dtype: of the products, float32 by default; bfloat16 is enough, and faster
         on accelerators.
       mask: which leaves; the others pass unchanged.
@@ -74,10 +83,19 @@ def scale_by_newton_schulz(
 
     References:
       Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
+      Boissin et al., Turbo-Muon: accelerating orthogonality-based optimization with
+      pre-conditioning, 2025 ("aol").
+      Grishina et al., Accelerating Newton-Schulz iteration for orthogonalization via
+      Chebyshev-type polynomials, 2025 ("schatten").
     """
     check_count("ns_steps", ns_steps)
     check_positive("eps", eps)
-    a, b, c = ns_coeffs
+    if preconditioning not in get_args(Preconditioning):
+        raise ValueError(
+            f"preconditioning must be one of {get_args(Preconditioning)}, got "
+            f"{preconditioning!r}."
+        )
+    steps = _of_each_step(ns_coeffs, ns_steps)
 
     def orthogonalize(leaf: Any, g: Array, eps: Array) -> tuple[Array]:
         if g.ndim < 2 or g.size == 0:
@@ -85,10 +103,8 @@ def scale_by_newton_schulz(
         matrix = g.reshape(-1, g.shape[-1])  # inputs by outputs
         wide = matrix.shape[0] < matrix.shape[1]
         x = matrix if wide else matrix.T
-        x = (x / (safe_sqrt(jnp.sum(jnp.square(x))) + eps)).astype(
-            compute_dtype or g.dtype
-        )
-        for _ in range(ns_steps):
+        x = _begin(x, eps, preconditioning).astype(compute_dtype or g.dtype)
+        for a, b, c in steps:
             gram = x @ x.T
             x = a * x + (b * gram + c * gram @ gram) @ x
         return ((x if wide else x.T).reshape(g.shape).astype(g.dtype),)
@@ -103,3 +119,28 @@ def scale_by_newton_schulz(
         mask=mask,
         layerwise=True,
     )
+
+
+def _of_each_step(ns_coeffs: Any, ns_steps: int) -> list[Coefficients]:
+    if not isinstance(ns_coeffs[0], (tuple, list)):
+        return [ns_coeffs] * ns_steps
+    if len(ns_coeffs) < ns_steps:
+        raise ValueError(
+            f"ns_coeffs must have a triple for each of {ns_steps} steps, got "
+            f"{len(ns_coeffs)}: give more, or a smaller ns_steps."
+        )
+    return list(ns_coeffs)[len(ns_coeffs) - ns_steps :]
+
+
+def _begin(x: Array, eps: Array, preconditioning: Preconditioning) -> Array:
+    """Scale a matrix so that its largest singular value is about one or less."""
+    if preconditioning == "frobenius":
+        return x / (safe_sqrt(jnp.sum(jnp.square(x))) + eps)
+    if preconditioning == "spectral":
+        return x / (jnp.linalg.norm(x, ord=2) + eps)
+    gram = x @ x.T
+    if preconditioning == "aol":
+        size = jnp.sum(jnp.abs(gram), axis=1, keepdims=True)
+    else:
+        size = safe_sqrt(jnp.sum(jnp.square(gram)))
+    return x / safe_sqrt(jnp.maximum(size, eps))

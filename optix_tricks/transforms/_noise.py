@@ -26,8 +26,9 @@ class AddNoiseState(NamedTuple):
 def add_noise(
     eta: ScalarOrSchedule,
     gamma: ScalarOrSchedule,
+    key: Array | int | None = None,
     *,
-    key: Array | int,
+    seed: int | None = None,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Add normal noise to the gradients.
@@ -46,8 +47,9 @@ def add_noise(
     Args:
       eta: :math:`\eta` >= 0, the variance at the first step.
       gamma: :math:`\gamma` >= 0.
-      key: a JAX key or a seed, in place of Optax's third argument; two links of one
-        chain need two keys, or their noise is the same.
+      key: a JAX key or a seed, to be given; two links of one chain need two keys, or
+        their noise is the same.
+      seed: Optax's old name for `key`.
       mask: which leaves become noisy; the others pass unchanged.
 
     Returns:
@@ -55,7 +57,7 @@ def add_noise(
       `eta=0`. Its variance is that of `optax.add_noise`, its numbers are others.
 
     Raises:
-      ValueError: if `eta` or `gamma` is negative.
+      ValueError: if `eta` or `gamma` is negative, or not one of `key` and `seed` given.
 
     Examples:
       >>> tx = add_noise(0.01, 0.55, key=0)
@@ -70,7 +72,9 @@ def add_noise(
     """
     check_nonnegative("eta", eta)
     check_nonnegative("gamma", gamma)
-    key = as_key(key)
+    if (key is None) == (seed is None):
+        raise ValueError(f"one of key and seed must be given, got {key!r} and {seed!r}.")
+    key = as_key(seed if key is None else key)
 
     def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
         # The step in two parts: a rule's scalars are floats, which count to 2^24 only.

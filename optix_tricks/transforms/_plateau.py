@@ -34,12 +34,12 @@ class ReduceOnPlateauState(NamedTuple):
 def reduce_on_plateau(
     factor: ScalarOrSchedule = 0.1,
     patience: int | ScalarOrSchedule = 10,
-    *,
     rtol: ScalarOrSchedule = 1e-4,
     atol: ScalarOrSchedule = 0.0,
     cooldown: int | ScalarOrSchedule = 0,
     accumulation_size: int | ScalarOrSchedule = 1,
     min_scale: ScalarOrSchedule = 0.0,
+    *,
     mode: str = "min",
     per_step: bool = True,
     mask: Mask | None = None,

@@ -6,13 +6,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from optix_tricks._checks import check_decay, check_nonnegative
 from optix_tricks._hyperparams import ScalarOrSchedule
-from optix_tricks._leafwise import leafwise
 from optix_tricks._tree import Mask, PyTree, safe_sqrt
-from optix_tricks.transforms._bias_correction import bias_correction
 from optix_tricks.transforms._in_float32 import chain_in_float32
 from optix_tricks.transforms._learning_rate import scale_by_learning_rate
+from optix_tricks.transforms._moments import by_moments, first, root
 
 
 class ScaleByRadamState(NamedTuple):
@@ -32,10 +30,10 @@ class ScaleByRadamState(NamedTuple):
 def scale_by_radam(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
     threshold: ScalarOrSchedule = 5.0,
+    *,
     nesterov: bool = False,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -92,56 +90,20 @@ def scale_by_radam(
       Liu et al., On the variance of the adaptive learning rate and beyond, 2020,
       algorithm 2.
     """
-    check_decay("b1", b1)
-    check_decay("b2", b2)
-    check_nonnegative("eps", eps)
-    check_nonnegative("eps_root", eps_root)
-    check_nonnegative("threshold", threshold)
 
-    def prepare(h: dict, count: Array, gs: list, ws: list) -> dict[str, Array]:
+    def prepare(h: dict, count: Array) -> dict[str, Array]:
         now, full = averaged_steps(h["b2"], count), 2 / (1 - h["b2"]) - 1
         square = (now - 4) * (now - 2) * full / ((full - 4) * (full - 2) * now)
         known = (now >= h["threshold"]) & (now > 4)
         r = safe_sqrt(jnp.where(known, square, 0))
-        return {
-            "new1": 1 - h["b1"],
-            "new2": 1 - h["b2"],
-            "correct1": bias_correction(h["b1"], count),
-            "correct1_next": bias_correction(h["b1"], count + 1),
-            "correct2": bias_correction(h["b2"], count),
-            "r": r,
-            "rectification": r,
-        }
+        return {"r": r, "rectification": r}
 
-    def rule(
-        g: Array,
-        w: Array | None,
-        m: Array,
-        v: Array,
-        *,
-        b1: Array,
-        b2: Array,
-        eps: Array,
-        eps_root: Array,
-        threshold: Array,
-        new1: Array,
-        new2: Array,
-        correct1: Array,
-        correct1_next: Array,
-        correct2: Array,
-        r: Array,
-    ) -> tuple[Array, Array, Array]:
-        m = b1 * m + new1 * g
-        v = b2 * v + new2 * jnp.square(g)
-        if nesterov:
-            m_hat = b1 * (m / correct1_next) + new1 * (g / correct1)
-        else:
-            m_hat = m / correct1
-        root = safe_sqrt(v / correct2 + eps_root) + eps
-        return jnp.where(r > 0, r * m_hat / root, m_hat), m, v
+    def direction(g: Array, m: Array, v: Array, s: Any) -> tuple[Array]:
+        m_hat = first(g, m, s, nesterov)
+        return (jnp.where(s.r > 0, s.r * m_hat / root(v / s.correct2, s), m_hat),)
 
-    return leafwise(
-        rule,
+    return by_moments(
+        direction,
         ScaleByRadamState,
         hyperparams={
             "b1": b1,
@@ -150,7 +112,6 @@ def scale_by_radam(
             "eps_root": eps_root,
             "threshold": threshold,
         },
-        slots={"mu": 0.0, "nu": 0.0},
         prepare=prepare,
         reports=("rectification",),
         mask=mask,
@@ -181,12 +142,12 @@ def averaged_steps(decay: Array, count: Array) -> Array:
 
 def radam(
     learning_rate: ScalarOrSchedule,
-    *,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
     threshold: ScalarOrSchedule = 5.0,
+    *,
     nesterov: bool = False,
     mask: Mask | None = None,
     state_dtype: Any = None,

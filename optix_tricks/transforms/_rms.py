@@ -36,11 +36,11 @@ class ScaleByStddevState(NamedTuple):
 
 def scale_by_rms(
     decay: ScalarOrSchedule = 0.9,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     initial_scale: Scalar | None = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -118,11 +118,11 @@ def scale_by_rms(
 
 def scale_by_stddev(
     decay: ScalarOrSchedule = 0.9,
-    *,
     eps: ScalarOrSchedule = 1e-8,
     initial_scale: Scalar = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -194,7 +194,6 @@ def scale_by_stddev(
 
 def rmsprop(
     learning_rate: ScalarOrSchedule,
-    *,
     decay: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-8,
     initial_scale: Scalar | None = 0.0,
@@ -203,6 +202,7 @@ def rmsprop(
     momentum: ScalarOrSchedule | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
+    *,
     mask: Mask | None = None,
     state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:

@@ -37,7 +37,7 @@ class SamState(NamedTuple):
 
 
 def sam(
-    inner: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     rho: ScalarOrSchedule = 0.05,
     *,
     adaptive: bool = False,
@@ -77,9 +77,9 @@ def sam(
     keep them in float32.
 
     Args:
-      inner: any transformation.
-      rho: :math:`\rho` >= 0, the length of the perturbation; 0 gives `inner`. The papers
-        take 0.05 for SAM and ten times that for ASAM.
+      optimizer: any transformation.
+      rho: :math:`\rho` >= 0, the length of the perturbation; 0 gives `optimizer`. The
+        papers take 0.05 for SAM and ten times that for ASAM.
       adaptive: ASAM.
       eta: :math:`\eta` >= 0, used by ASAM alone.
       mask: which leaves are perturbed, and count in the norm. `no_bias_or_norm` perturbs
@@ -112,7 +112,7 @@ def sam(
     """
     check_nonnegative("rho", rho)
     check_nonnegative("eta", eta)
-    inner = in_float32(inner)
+    inner = in_float32(optimizer)
 
     def scaled(g: Array, w: Array, eta: Array | None) -> Array:
         return g if eta is None else g * (jnp.abs(w) + eta)

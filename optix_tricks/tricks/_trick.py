@@ -16,6 +16,8 @@ OF_OTHERS = {  # arguments with a plain default that are no numbers
     "mask",
     "weight_decay_mask",
     "trust_ratio_mask",
+    "mu_dtype",
+    "accumulator_dtype",
     "state_dtype",
     "dtype",
     "phi",
