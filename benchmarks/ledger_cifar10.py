@@ -12,12 +12,12 @@ from optix_tricks import tricks
 from optix_tricks.training import Batch, Dataset, load_dataset
 from optix_tricks.tricks import Setup
 
-TRAIN, TEST = 16_384, 10_000
+TRAIN, TEST = 8_192, 5_000
 
 
 def setup() -> Setup:
     """Return the bare base."""
-    return Setup(epochs=4, batch_size=128).take(
+    return Setup(epochs=3, batch_size=64).take(
         tricks.resnet9(width=8),
         tricks.momentum(0.1),
         tricks.linear,
