@@ -71,8 +71,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python $(PACKAGE)
-	@echo "installing optix_tricks into $(VENV)"
-	$(PIP) --editable .
+	@echo "installing optix_tricks[train] into $(VENV)"
+	$(PIP) --editable '.[train]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/bin/python $(PACKAGE)

@@ -1,7 +1,7 @@
 """What does the compiler make of our steps for an H100 and a TPU v5e, and of Optax's?
 
-Nothing runs, and no accelerator is needed: `pip install -e ".[compile]"`. Ours beside
-plain Optax and flax.nnx of the same network, compiled for one device, or eight of them.
+Nothing runs, and no accelerator is needed: `pip install -e '.[train,compile]'`. Ours
+beside plain Optax and flax.nnx of the same network, compiled for one device, or eight.
 
     step          ResNet-50, bfloat16; h100: whole, 256 images of 224 pixels; v5e: one
                   bottleneck a stage, 128 images, as the whole takes the compiler long

@@ -9,7 +9,8 @@ from typing import Any
 
 from jax.experimental import topologies
 
-HOW = 'pip install "optix_tricks[compile]"'
+from optix_tricks._extras import pip_line
+
 SMALLEST = {"v4": "2x2x1", "v5e": "2x2", "v5p": "2x2x1", "v6e": "2x2"}  # of one host
 TPU = {  # libtpu asks the machine's metadata server, and locks, unless these are set
     "TPU_SKIP_MDS_QUERY": "1",
@@ -92,7 +93,8 @@ def _gpus(count: int) -> list[Any]:
         ).devices
     except NotImplementedError as error:
         raise RuntimeError(
-            f"JAX's plug-in for CUDA, which compiles for an h100, is missing: {HOW}."
+            f"JAX's plug-in for CUDA, which compiles for an h100, is missing:"
+            f" {pip_line('jax_cuda13_plugin')}."
         ) from error
 
 
@@ -104,7 +106,8 @@ def _tpus(target: str, topology: str) -> list[Any]:
     except RuntimeError as error:
         if "not installed" in str(error):
             raise RuntimeError(
-                f"libtpu, which compiles for a {target}, is missing: {HOW}."
+                f"libtpu, which compiles for a {target}, is missing:"
+                f" {pip_line('libtpu')}."
             ) from error
         if "INVALID_ARGUMENT" not in str(error):
             raise

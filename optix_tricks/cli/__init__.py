@@ -10,6 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from optix_tricks._extras import absence
 from optix_tricks.cli._ablate import ablate
 from optix_tricks.cli._compilation_cache import keep_compiled_programs
 from optix_tricks.cli._compile import compile_step
@@ -77,6 +78,8 @@ def _fail(error: BaseException, code: int, argv: list[str]) -> NoReturn:
 
 def _sentence(error: BaseException) -> str:
     """What is wrong; of an error that nobody foresaw its kind, and how to see more."""
+    if isinstance(error, ModuleNotFoundError):
+        return absence(error)
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror}."

@@ -1,6 +1,12 @@
 """From a run's directory to figures and one self-contained page; schedules drawn."""
 
+# ruff: noqa: E402
+
 from optix_tricks._arguments import check_arguments
+from optix_tricks._extras import needed
+
+needed("matplotlib"), needed("PIL")
+
 from optix_tricks.reports._batch_size import plot_batch_trade
 from optix_tricks.reports._critical_points import plot_taylor_model
 from optix_tricks.reports._curves import plot_curves

@@ -11,6 +11,7 @@ import numpy as np
 from jax import export
 
 from optix_tricks._checks import check_count
+from optix_tricks._extras import pip_line
 from optix_tricks._files import replace_file
 from optix_tricks._packed import unpacked
 from optix_tricks._paths import named_leaves
@@ -97,8 +98,7 @@ def _safetensors() -> Callable[..., bytes]:
     for name in ("flatbuffers", "safetensors"):  # the first is what `jax.export` needs
         if importlib.util.find_spec(name) is None:
             raise RunError(
-                f"an export needs {name}, which is not installed:"
-                " pip install 'optix_tricks[export]'."
+                f"an export needs {name}, which is not installed: {pip_line(name)}."
             )
     import safetensors.numpy
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optix_tricks._extras import needed, pip_line
 from optix_tricks.training._batch import Batch
 
 PathLike = str | os.PathLike[str]
@@ -70,12 +71,9 @@ def load_digits() -> Dataset:
     >>> digits.train.inputs.shape, digits.test.inputs.shape, len(digits.class_names)
     ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
     """
-    import sklearn.datasets
-    import sklearn.model_selection
-
-    bunch = sklearn.datasets.load_digits()
+    bunch = needed("sklearn.datasets").load_digits()
     images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
-    splits = sklearn.model_selection.train_test_split(
+    splits = needed("sklearn.model_selection").train_test_split(
         images, bunch.target, test_size=360, stratify=bunch.target, random_state=0
     )
     keys = ("train_images", "test_images", "train_labels", "test_labels")
@@ -111,7 +109,7 @@ def explained(failure: str, way_out: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         if isinstance(error, ModuleNotFoundError):
-            way_out = f"`pip install {error.name}`, or {way_out}"
+            way_out = f"`{pip_line(error.name or '')}`, or {way_out}"
         raise DataError(f"{failure} ({reason}); {way_out}.") from error
 
 

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from optix_tricks._extras import needed
 from optix_tricks._files import refuse_link
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._run_directory import RunDirectory, explained
@@ -27,8 +28,9 @@ class EventFile:
 
     def __init__(self, directory: PathLike, *, from_step: int):
         # Here, since tensorboardX imports PyTorch where there is one.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto import event_pb2, summary_pb2
+        writer = needed("tensorboardX.event_file_writer")
+        event_pb2 = needed("tensorboardX.proto.event_pb2")
+        summary_pb2 = needed("tensorboardX.proto.summary_pb2")
 
         directory = Path(directory)
         self._run = directory.parent
@@ -40,7 +42,7 @@ class EventFile:
             directory.mkdir(parents=True, exist_ok=True)
             # The library names files by the second: two of one second must differ.
             suffix = f".{from_step:012d}"
-            self._writer = EventsWriter(str(directory / "events"), suffix)
+            self._writer = writer.EventsWriter(str(directory / "events"), suffix)
             self._writer.write_event(event)
 
     def __enter__(self) -> "EventFile":

@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-import PIL.Image
 
 from optix_tricks._checks import check_count
+from optix_tricks._extras import needed
 from optix_tricks.training._dataset import DataError
 
 Limits = tuple[int | float, int | float]
@@ -51,10 +51,11 @@ class RandomResizedCrop:
                 " images a last axis of 1."
             )
         left, top, width, height = self._box(rng, image.shape[1], image.shape[0])
-        picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        pil = needed("PIL.Image")
+        picture = pil.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         resized = picture.resize(
             (self.size, self.size),
-            PIL.Image.Resampling.BILINEAR,
+            pil.Resampling.BILINEAR,
             box=(left, top, left + width, top + height),
         )
         return np.asarray(resized).reshape(self.size, self.size, image.shape[2])

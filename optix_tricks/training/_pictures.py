@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
+
+from optix_tricks._extras import needed
 
 
 def read_picture(
@@ -30,8 +30,9 @@ def read_picture(
     Raises:
       OSError, ValueError: if it is no picture, or one of levels whose range is unknown.
     """
-    picture: PIL.Image.Image = PIL.Image.open(io.BytesIO(content))
-    PIL.ImageOps.exif_transpose(picture, in_place=True)
+    pil, ops = needed("PIL.Image"), needed("PIL.ImageOps")
+    picture = pil.open(io.BytesIO(content))
+    ops.exif_transpose(picture, in_place=True)
     if picture.mode in ("I", "F"):
         raise ValueError(
             f"its levels are 32-bit numbers, Pillow's mode {picture.mode!r}, of unknown"
@@ -39,14 +40,12 @@ def read_picture(
         )
     if picture.mode.startswith("I;16"):
         levels = (np.asarray(picture).astype(np.uint32) + 128) // 257
-        picture = PIL.Image.fromarray(levels.astype(np.uint8))
+        picture = pil.fromarray(levels.astype(np.uint8))
     if "transparency" in picture.info:  # else Pillow warns about each such palette
         picture = picture.convert("RGBA")
     if picture.mode != mode:
         picture = picture.convert(mode)
     if size is not None:
         height, width = size
-        picture = PIL.ImageOps.fit(
-            picture, (width, height), method=PIL.Image.Resampling.BILINEAR
-        )
+        picture = ops.fit(picture, (width, height), method=pil.Resampling.BILINEAR)
     return np.asarray(picture).reshape(picture.height, picture.width, -1)

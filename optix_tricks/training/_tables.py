@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from optix_tricks._extras import needed
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
 
@@ -20,9 +21,7 @@ def load_diabetes() -> Dataset:
 
     Source: "Least Angle Regression", Efron, Hastie, Johnstone and Tibshirani, 2004.
     """
-    import sklearn.datasets
-
-    x, y = sklearn.datasets.load_diabetes(return_X_y=True, scaled=False)
+    x, y = needed("sklearn.datasets").load_diabetes(return_X_y=True, scaled=False)
     (x_train, y_train), (x_test, y_test) = _split(x, y, test_size=88)
     inputs = _standardised(x_train, x_test)
     targets = _standardised(y_train, y_test)
@@ -44,9 +43,7 @@ def load_breast_cancer() -> Dataset:
     Source: "Nuclear Feature Extraction for Breast Tumor Diagnosis", Street, Wolberg and
     Mangasarian, 1993.
     """
-    import sklearn.datasets
-
-    bunch = sklearn.datasets.load_breast_cancer()
+    bunch = needed("sklearn.datasets").load_breast_cancer()
     labels = bunch.target.astype(np.int32)
     (x_train, y_train), (x_test, y_test) = _split(
         bunch.data, labels, test_size=114, stratify=labels
@@ -59,9 +56,9 @@ def load_breast_cancer() -> Dataset:
 def _split(
     x: np.ndarray, y: np.ndarray, **options: object
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    import sklearn.model_selection
-
-    split = sklearn.model_selection.train_test_split(x, y, random_state=0, **options)
+    split = needed("sklearn.model_selection").train_test_split(
+        x, y, random_state=0, **options
+    )
     x_train, x_test, y_train, y_test = split
     return (x_train, y_train), (x_test, y_test)
 

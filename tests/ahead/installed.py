@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-HOW = 'is not installed: pip install "optix_tricks[compile]"'
+HOW = "is not installed: pip install 'optix_tricks[compile]'"
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason=f"libtpu {HOW}"
 )

@@ -30,7 +30,7 @@ def test_an_absent_compiler_is_one_sentence_with_the_way(
     with pytest.raises(RuntimeError) as caught:
         compile_only_devices(target)
     assert str(caught.value).startswith(what)
-    assert str(caught.value).endswith(': pip install "optix_tricks[compile]".')
+    assert str(caught.value).endswith(": pip install 'optix_tricks[compile]'.")
 
 
 @needs_libtpu

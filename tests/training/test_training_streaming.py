@@ -334,7 +334,8 @@ def test_what_is_no_image_or_label_is_named(record, message):
 
 def test_without_grain_one_sentence_says_how_to_get_it(source, monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
-    with pytest.raises(DataError, match=r"cannot be streamed .* `pip install grain`, or"):
+    way_out = r"cannot be streamed .* `pip install 'optix_tricks\[streaming\]'`, or"
+    with pytest.raises(DataError, match=way_out):
         Stream(source, batch_size=BATCH, seed=3)
 
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
-from matfree import stochtrace
 
 from optix_tricks._checks import check_count
+from optix_tricks._extras import needed
 from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._products import Operator
@@ -60,7 +60,7 @@ def curvature_trace(
     Source: "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian
     Smoothing Splines", Hutchinson, 1990.
     """
-    return _estimate(stochtrace.monte_carlo_trace(), matvec, like, num_probes, key)
+    return _estimate(_stochtrace().monte_carlo_trace(), matvec, like, num_probes, key)
 
 
 def curvature_diagonal(
@@ -99,13 +99,17 @@ def curvature_diagonal(
     Source: "An Estimator for the Diagonal of a Matrix", Bekas, Kokiopoulou and Saad,
     2007.
     """
-    return _estimate(stochtrace.monte_carlo_diagonal(), matvec, like, num_probes, key)
+    return _estimate(_stochtrace().monte_carlo_diagonal(), matvec, like, num_probes, key)
 
 
 def signs(like: Arrays, key: Array) -> PyTree:
     """A tree of random signs in float32 or wider."""
     wide = cast(jax.tree.map(jnp.zeros_like, like), common_dtype(like))
-    return jax.tree.map(lambda z: z[0], stochtrace.sampler_signs(wide, num=1)(key))
+    return jax.tree.map(lambda z: z[0], _stochtrace().sampler_signs(wide, num=1)(key))
+
+
+def _stochtrace() -> Any:
+    return needed("matfree.stochtrace")
 
 
 def _estimate(
