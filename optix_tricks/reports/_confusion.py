@@ -1,4 +1,4 @@
-"""Which class the final test took for which, as escaped HTML."""
+"""Which class the final test took for which, and how often it was right, as HTML."""
 
 from html import escape
 from typing import Any
@@ -10,9 +10,17 @@ PAIRS = 15
 
 
 def confusion_table(confusion: dict[str, Any]) -> str:
-    """Return a row for each class, shaded by share; or the commonest mistakes."""
+    """Return a row for each class, shaded by share, with the share that was right.
+
+    Of many classes: the commonest mistakes, and the classes that are least often right.
+    """
     names, counts = confusion["classes"], confusion["counts"]
-    return _square(names, counts) if len(names) <= MOST else _pairs(names, counts)
+    if len(names) <= MOST:
+        return _square(names, counts)
+    return (
+        f'<div class="columns"><div>{_pairs(names, counts)}</div>'
+        f"<div>{_worst(names, counts)}</div></div>"
+    )
 
 
 def _square(names: list[str], counts: np.ndarray) -> str:
@@ -24,13 +32,19 @@ def _square(names: list[str], counts: np.ndarray) -> str:
             _cell(int(counts[i, j]), float(share[i, j]), is_right=i == j)
             for j in range(len(names))
         )
-        + "</tr>"
+        + f"<td><strong>{_right(counts, i)}</strong></td></tr>"
         for i, name in enumerate(names)
     ]
     return (
-        '<div class="scroll confusion"><table><thead><tr><th scope="col">is \\ told</th>'
-        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll"><table class="numbers confusion"><thead><tr>'
+        f'<th scope="col">is \\ told</th>{heads}<th scope="col">right</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _right(counts: np.ndarray, i: int) -> str:
+    of = counts[i].sum()
+    return f"{100 * counts[i, i] / of:.1f} %" if of else "–"
 
 
 def _cell(count: int, share: float, *, is_right: bool) -> str:
@@ -56,5 +70,22 @@ def _pairs(names: list[str], counts: np.ndarray) -> str:
     heads = "".join(f"<th>{head}</th>" for head in ("is", "told", "how often"))
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _worst(names: list[str], counts: np.ndarray) -> str:
+    of = counts.sum(axis=1)
+    share = np.where(of > 0, counts.diagonal() / np.maximum(of, 1), np.inf)
+    order = np.argsort(share, kind="stable")[:PAIRS]
+    body = "".join(
+        f"<tr><td>{escape(names[i])}</td><td>{_right(counts, i)}</td>"
+        f"<td>{of[i]:,}</td></tr>"
+        for i in map(int, order)
+        if of[i]
+    )
+    heads = "".join(f"<th>{head}</th>" for head in ("class", "right", "of"))
+    return (
+        f'<div class="scroll"><table class="numbers"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )

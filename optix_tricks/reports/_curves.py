@@ -16,7 +16,7 @@ _UNDER, _OVER = (0, -48), (0, 48)  # points from the last test to its number
 _ARROW = {"arrowstyle": "-", "lw": 0.8}
 _EXTRA_PANELS = 4
 _LOG_SPAN = 30.0
-_LOG_FLOOR = 1e-3
+LOG_FLOOR = 1e-3
 
 
 def smoothing_window(rows: int) -> int:
@@ -29,14 +29,37 @@ def smoothing_window(rows: int) -> int:
 
 
 def extra_columns(run: Run) -> list[str]:
-    """The train columns beyond the usual ones, such as clip factors, sorted."""
+    """The train columns beyond the usual ones, such as clip factors, sorted.
+
+    Those of single layers, as `gradient_norm/head/kernel`, are left out.
+    """
     usual = _USUAL | {f"{name}_norm" for name in _NORMS}
-    return sorted(set(run.train) - usual)
+    return sorted(name for name in set(run.train) - usual if "/" not in name)
 
 
-def _changes(values: np.ndarray) -> bool:
+def changes(values: np.ndarray) -> bool:
+    """Whether a column has two values at least."""
     seen = values[np.isfinite(values)]
     return seen.size > 0 and bool((seen != seen[0]).any())
+
+
+def wants_log(run: Run) -> bool:
+    """Whether the smoothed loss spans more than a factor 30."""
+    train = _centred_mean(column(run.train, "loss"))
+    losses = [train, column(run.validation, "loss"), column(run.test, "loss")]
+    seen = np.concatenate(losses)
+    seen = seen[np.isfinite(seen)]
+    return bool(seen.size and 0 < _LOG_SPAN * seen.min() < seen.max())
+
+
+def norms_of(run: Run) -> dict[str, np.ndarray]:
+    """Norms of parameters, gradient and update, and the last over the first."""
+    norms = {}
+    for name in _NORMS:
+        norm = column(run.train, f"{name}_norm")
+        norms[name] = np.where(norm > 0, norm, np.nan)
+    norms["update/parameter"] = norms["update"] / norms["parameter"]
+    return norms
 
 
 def plot_curves(run: Run, *, dark: bool = False) -> Figure:
@@ -57,7 +80,7 @@ def plot_curves(run: Run, *, dark: bool = False) -> Figure:
         A figure that no global state knows of, to be saved by `figure.savefig`.
     """
     theme = DARK if dark else LIGHT
-    changing = [name for name in extra_columns(run) if _changes(run.train[name])]
+    changing = [name for name in extra_columns(run) if changes(run.train[name])]
     extras = changing[:_EXTRA_PANELS]
     panel_rows = 2 + (len(extras) + 1) // 2
     figure = new_figure(theme, _PANEL, rows=panel_rows, columns=2)
@@ -79,10 +102,8 @@ def _draw_loss(ax: Axes, run: Run, theme: Theme) -> None:
     ax.set_title("Loss")
     ax.set_ylabel("loss")
     of_kinds = run.train, run.validation, run.test
-    train, validation, test = (_column(rows, "loss") for rows in of_kinds)
-    smooth = np.concatenate([_centred_mean(train), validation, test])
-    smooth = smooth[np.isfinite(smooth)]
-    if smooth.size and 0 < _LOG_SPAN * smooth.min() < smooth.max():
+    train, validation, test = (column(rows, "loss") for rows in of_kinds)
+    if wants_log(run):
         ax.set_yscale("log", nonpositive="mask")
         ax.set_ylabel("loss (log scale)")
     _draw_train(ax, run, train, "train", theme.blue)
@@ -94,7 +115,7 @@ def _draw_accuracy(ax: Axes, run: Run, theme: Theme) -> None:
     ax.set_title("Accuracy")
     ax.set_ylabel("accuracy (%)")
     of_kinds = run.train, run.validation, run.test
-    train, validation, test = (100 * _column(rows, "accuracy") for rows in of_kinds)
+    train, validation, test = (100 * column(rows, "accuracy") for rows in of_kinds)
     _draw_train(ax, run, train, "train", theme.blue)
     _draw_after_epochs(ax, run.validation, validation, "validation", theme.green)
     _draw_after_epochs(ax, run.test, test, "test", theme.orange)
@@ -124,7 +145,7 @@ def _draw_column(
     ax.set_title(spoken[:1].upper() + spoken[1:])
     ax.set_ylabel(spoken, parse_math=False)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    values = _column(run.train, name)
+    values = column(run.train, name)
     _draw_train(ax, run, values, spoken, theme.blue, smooth=smooth)
 
 
@@ -132,20 +153,17 @@ def _draw_norms(ax: Axes, run: Run, theme: Theme) -> None:
     ax.set_title("Norms")
     ax.set_ylabel("L2 norm (log scale)")
     ax.set_yscale("log", nonpositive="mask")
-    norms = {}
-    for name in _NORMS:
-        norm = _column(run.train, f"{name}_norm")
-        norms[name] = np.where(norm > 0, norm, np.nan)
-    norms["update/parameter"] = norms["update"] / norms["parameter"]
+    norms = norms_of(run)
     colors = (theme.green, theme.blue, theme.orange, theme.pink)
     for (name, norm), color in zip(norms.items(), colors, strict=True):
         _draw_train(ax, run, norm, name, color)
     ratio = norms["update/parameter"]
     if np.isfinite(ratio).any():
-        ax.set_ylim(bottom=max(ax.get_ylim()[0], _LOG_FLOOR * np.nanmedian(ratio)))
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], LOG_FLOOR * np.nanmedian(ratio)))
 
 
-def _column(columns: Columns, name: str) -> np.ndarray:
+def column(columns: Columns, name: str) -> np.ndarray:
+    """The column of a name; nan where there is none."""
     return columns.get(name, np.full(columns["step"].shape, np.nan))
 
 
@@ -199,7 +217,7 @@ def _step_label(run: Run) -> str:
 
     Read from differences, so that it does not matter where steps start to count.
     """
-    step, epoch = run.train["step"], _column(run.train, "epoch")
+    step, epoch = run.train["step"], column(run.train, "epoch")
     seen = np.flatnonzero(np.isfinite(epoch))
     if seen.size < 2 or epoch[seen[-1]] <= epoch[seen[0]]:
         return "step"

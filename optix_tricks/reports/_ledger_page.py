@@ -9,9 +9,9 @@ from typing import Any
 
 from optix_tricks._files import own_directory, replace_file
 from optix_tricks.reports._effects import plot_effects
-from optix_tricks.reports._ledger_look import MORE, SCRIPT
-from optix_tricks.reports._page import STYLE, png
+from optix_tricks.reports._page import png
 from optix_tricks.reports._read import ReportError
+from optix_tricks.reports._web import document
 
 COLUMNS = {
     "trick": "added to the base, or taken away from it",
@@ -68,27 +68,21 @@ def _html(recipe: str, summary: Mapping[str, Any]) -> str:
         for head, said in COLUMNS.items()
     )
     body = "".join(_row(row, widest) for row in rows)
-    title = f"What each trick buys: {escape(recipe)} on {escape(str(summary['dataset']))}"
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src '
-            "'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{STYLE}{MORE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            f"<p>{_about(summary)}</p>",
-            '<div class="tools"><input id="word" placeholder="a word of a row"'
-            ' aria-label="filter by a word"><select id="verdict" aria-label="filter by'
-            f' verdict"><option value="">every verdict</option>{options}</select></div>',
-            f'<div class="scroll"><table class="ledger"><thead><tr>{heads}</tr></thead>',
-            f"<tbody>{body}</tbody></table></div>",
-            f"<h2>The base</h2>{_base(summary)}",
-            _refused(summary["refused"]),
-            f"<h2>Measured with</h2>{_environments(summary['environments'])}",
-            f"<script>{SCRIPT}</script></body></html>\n",
-        ]
-    )
+    title = f"What each trick buys: {recipe} on {summary['dataset']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{_about(summary)}</p>",
+        '<div class="tools"><input id="word" placeholder="a word of a row"'
+        ' aria-label="filter by a word"><select id="verdict" aria-label="filter by'
+        f' verdict"><option value="">every verdict</option>{options}</select></div>',
+        f'<div class="scroll"><table class="ledger"><thead><tr>{heads}</tr></thead>',
+        f"<tbody>{body}</tbody></table></div>",
+        f"<h2>The base</h2>{_base(summary)}",
+        _refused(summary["refused"]),
+        f"<h2>Measured with</h2>{_environments(summary['environments'])}",
+    ]
+    styles = ("page.css", "ledger.css")
+    return document(title, parts, styles=styles, scripts=("ledger.js",))
 
 
 def _about(summary: Mapping[str, Any]) -> str:

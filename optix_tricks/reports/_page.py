@@ -11,69 +11,32 @@ from PIL import Image
 
 from optix_tricks._files import own_directory, replace_file
 from optix_tricks.reports import _tables
+from optix_tricks.reports._charts import SCRIPTS, STYLES, run_charts
 from optix_tricks.reports._confusion import confusion_table
 from optix_tricks.reports._curves import plot_curves, smoothing_window
+from optix_tricks.reports._live import live
 from optix_tricks.reports._read import Run, read_run
+from optix_tricks.reports._setup import cards, files, setup_table
+from optix_tricks.reports._verdict import (
+    NEXT,
+    diagnosed,
+    harder_to_train,
+    tricks_of,
+    verdict,
+)
+from optix_tricks.reports._web import document
 
 _DOTS_PER_INCH = 130
 _COLORS = 128
-
-STYLE = """
-:root { color-scheme: light dark; --ground: #f6f8fa; --card: #ffffff; --ink: #1f2328;
-  --muted: #59636e; --line: #d8dee4; --mark: #d55e00; --right: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --ground: #0d1117; --card: #161b22;
-  --ink: #e6edf3; --muted: #9198a1; --line: #2d343d; --mark: #f0923b;
-  --right: #56b4e9; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem;
-  background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { margin: 0; font-size: 1.75rem; line-height: 1.2; }
-h1 small { color: var(--muted); font-size: 1.25rem; font-weight: 400; }
-h2 { margin: 2.25rem 0 .6rem; font-size: 1.1rem; }
-p { margin: .4rem 0; color: var(--muted); }
-code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
-  overflow-wrap: anywhere; }
-.unfinished { margin-top: 1rem; padding: .6rem .9rem; color: var(--ink);
-  background: var(--card); border: 1px solid var(--line);
-  border-left: 4px solid var(--mark); border-radius: 6px; }
-dl { display: grid; gap: .75rem; margin: 1.25rem 0;
-  grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
-dl div, .scroll, figure { background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; }
-dl div { padding: .7rem .9rem; }
-dt { color: var(--muted); font-size: .85rem; }
-dd { margin: 0; font-size: 1.4rem; font-weight: 600;
-  font-variant-numeric: tabular-nums; }
-figure { margin: 0; padding: .5rem; overflow: auto; }
-figure img { display: block; width: 100%; min-width: 44rem; height: auto; }
-.scroll { overflow: auto; }
-.epochs .scroll { max-height: 33rem; }
-@media print { .epochs .scroll { max-height: none; } }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th { position: sticky; top: 0; background: var(--card); color: var(--muted);
-  font-weight: 600; text-align: left; box-shadow: inset 0 -1px var(--line); }
-th, td { padding: .35rem .9rem; }
-td { border-top: 1px solid var(--line); overflow-wrap: anywhere; }
-tr:first-child td { border-top: 0; }
-.numbers th, .numbers td { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
-.numbers th:first-child, .numbers td:first-child { text-align: left; }
-.confusion th, .confusion td { text-align: right; padding: .35rem .5rem;
-  font-variant-numeric: tabular-nums; }
-.confusion th[scope="row"] { position: static; box-shadow: none; }
-.settings td:first-child { width: 34%; color: var(--muted); white-space: nowrap; }
-.columns { display: grid; gap: 0 1.25rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
-"""
 
 
 def write_report(path: str | os.PathLike[str]) -> Path:
     """Write `report.html` and `figures/curves.png` into a run's directory.
 
-    The page holds its figures and its style, fetches nothing and runs no script, so it
-    can be mailed or archived as it is; it follows the reader's light or dark setting.
-    Both files are replaced in one go: a reader never sees half of one.
+    The page holds its numbers, figures, style and script and fetches nothing, so it can
+    be mailed or archived as it is; without scripts the figure stands for the curves. It
+    begins with the verdict of `diagnose`, follows the reader's light or dark setting and
+    can be printed. Both files are replaced in one go: a reader never sees half of one.
 
     Args:
         path: The run's directory; the run may still be going on.
@@ -97,7 +60,7 @@ def write_report(path: str | os.PathLike[str]) -> Path:
     figures = own_directory(run.path / "figures")
     replace_file(figures / "curves.png", light)
     page = run.path / "report.html"
-    replace_file(page, _html(run, light, dark).encode())
+    replace_file(page, page_of(run, light, dark).encode())
     return page
 
 
@@ -111,51 +74,52 @@ def png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def _html(run: Run, light: bytes, dark: bytes) -> str:
+def page_of(run: Run, light: bytes, dark: bytes) -> str:
+    """The page as text, with the figure as PNG for a light and a dark screen."""
     dataset = run.config.get("dataset")
     title = f"{run.recipe} on {dataset}" if dataset else run.recipe
     heading = escape(run.recipe)
     if dataset:
         heading += f" <small>on {escape(str(dataset))}</small>"
+    told = diagnosed(run)
+    charts = run_charts(run)
     parts = [
         f"<h1>{heading}</h1>",
         _started(run),
         _unfinished(run),
+        verdict(run, told),
         f"<dl>{_tables.headline(run)}</dl>",
         "<h2>Curves</h2>",
-        f"<figure>{_picture(run, light, dark)}</figure>",
-        f"<p>{_caption(run)}</p>",
-        f'<section class="epochs"><h2>Epochs</h2>{_tables.epoch_table(run)}</section>',
+        live(charts),
+        f'<figure id="still">{_picture(run, light, dark)}</figure>',
+        f"<p>{_caption(run)} {escape(harder_to_train(run))}</p>",
     ]
     if run.confusion is not None:
         table = confusion_table(run.confusion)
         parts += ["<h2>What the final test took for what</h2>", table]
-    if _tables.extra_columns(run):
-        parts += ["<h2>Further columns</h2>", _tables.extras_table(run)]
+    if setup := setup_table(run):
+        parts += ["<h2>Setup</h2>", setup]
     if further := _tables.further_results(run):
         parts += ["<h2>Further results</h2>", _tables.settings_table(further)]
     if run.speed is not None:
         parts += ["<h2>Speed</h2>", _tables.settings_table(run.speed)]
     if run.trace is not None:
         parts += ["<h2>Profile</h2>", _profile(run.path, run.trace)]
+    if _tables.extra_columns(run):
+        parts += ["<h2>Further columns</h2>", _tables.extras_table(run)]
+    advised = () if told is None else NEXT[told.verdict].tricks
     parts += [
+        f"<h2>Epochs</h2>{_tables.epoch_table(run)}",
         '<div class="columns">',
         f"<section><h2>Config</h2>{_tables.settings_table(run.config)}</section>",
         "<section><h2>Environment</h2>",
         f"{_tables.settings_table(run.environment)}</section></div>",
+        f"<h2>Files</h2>{files(run)}",
     ]
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src '
-            "'none'; style-src 'unsafe-inline'; img-src data:\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{STYLE}</style></head><body>",
-            *filter(None, parts),
-            "</body></html>\n",
-        ]
-    )
+    names = [*advised, *(name for _, (name, _) in tricks_of(run))]
+    if folded := cards(names):
+        parts += ["<h2>Cards of the tricks</h2>", folded]
+    return document(title, parts, styles=STYLES, scripts=SCRIPTS, data=charts)
 
 
 def _started(run: Run) -> str:

@@ -110,6 +110,8 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, s
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             rows += _flatten(value, f"{prefix}{name}.")
+        elif name == "tricks":
+            continue  # which have a table of their own
         elif isinstance(value, list | tuple):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value))))
         else:

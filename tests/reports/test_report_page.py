@@ -1,10 +1,12 @@
 """The figure shows the rows' numbers; the page stands alone and says what is so."""
 
 import base64
+import hashlib
 import io
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 
 from optix_tricks.reports import ReportError, plot_curves, read_run, write_report
 from optix_tricks.reports._curves import smoothing_window
+from optix_tricks.reports._page import page_of
 
 PER_EPOCH = 20
 RESULT = {
@@ -66,6 +69,11 @@ def write_run(
     return path
 
 
+def html_of(path: Path) -> str:
+    """The page without its figures, which take most of the time."""
+    return page_of(read_run(path), b"", b"")
+
+
 def panel(figure, title: str) -> Axes:
     (ax,) = [ax for ax in figure.axes if ax.get_title(loc="left") == title]
     return ax
@@ -86,15 +94,21 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.texts: list[str] = []
         self.rows: list[list[str]] = []
+        self.ids: set[str] = set()
+        self.scripts: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.links += [v for k, v in attrs if k in ("src", "srcset", "href")]
+        self.ids |= {v for k, v in attrs if k == "id"}
         if tag == "tr":
             self.rows.append([])
 
     def handle_data(self, data):
+        if self.tags[-1] == "script":
+            self.scripts.append(data)
+            return
         self.texts.append(data)
         if self.tags[-1] in ("td", "th"):
             self.rows[-1].append(data)
@@ -141,7 +155,7 @@ def test_what_was_validated_is_drawn_and_told_beside_the_test(tmp_path):
     steps, losses = ([row[name] for row in validated] for name in ("step", "loss"))
     assert_drawn(panel(figure, "Loss"), "validation", steps, losses)
     assert_drawn(panel(figure, "Accuracy"), "validation", steps, [50.0] * 3)
-    table = Page(write_report(path).read_text()).rows
+    table = Page(html_of(path)).rows
     head = next(row for row in table if row[:1] == ["epoch"])
     assert head[3:7] == [
         "validation loss", "validation accuracy", "test loss", "test accuracy",
@@ -149,7 +163,7 @@ def test_what_was_validated_is_drawn_and_told_beside_the_test(tmp_path):
     first = table[table.index(head) + 1]
     assert first[3:5] == [f"{losses[0]:.4f}", "50.00 %"]
     assert ["best_epoch", "2"] in table
-    no_split = Page(write_report(write_run(tmp_path, rows)).read_text()).rows
+    no_split = Page(html_of(write_run(tmp_path, rows))).rows
     assert not any("validation loss" in row for row in no_split)
 
 
@@ -230,30 +244,55 @@ def test_page_stands_alone(tmp_path):
     assert page == tmp_path / "report.html"
     html = page.read_text()
     parsed = Page(html)
-    assert len(parsed.links) == 2
-    for link in parsed.links:
+    pictures = [link for link in parsed.links if link.startswith("data:")]
+    assert len(pictures) == 2
+    for link in pictures:
         head, data = link.split(",")
         assert head == "data:image/png;base64"
         assert Image.open(io.BytesIO(base64.b64decode(data))).format == "PNG"
-    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
-    assert not re.search(r"https?://|url\(|@import", html)
-    assert "prefers-color-scheme: dark" in html
+    beside = {link for link in parsed.links if not link.startswith("data:")}
+    assert beside == {
+        "metrics.jsonl",
+        "config.json",
+        "environment.json",
+        "result.json",
+    } | {"figures"}
+    assert all((tmp_path / name).exists() for name in beside)
+    assert not {"link", "iframe", "object", "style/"} & set(parsed.tags)
+    assert not re.search(r"url\(|@import", html)
     written = [tmp_path / "figures" / "curves.png", tmp_path / "figures", page]
     given = ["config.json", "environment.json", "metrics.jsonl", "result.json"]
     assert set(tmp_path.rglob("*")) == {*written, *(tmp_path / n for n in given)}
 
 
+def test_only_the_scripts_of_the_package_may_run(tmp_path):
+    html = html_of(write_run(tmp_path, make_rows(1)))
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data:")
+    _, *codes = Page(html).scripts
+    assert rules["script-src"].split() == [
+        f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
+        for code in codes
+    ]
+    assert "leeoniya/uPlot" in codes[0]
+
+
+def test_uplot_lies_in_the_package_with_its_licence():
+    there = files("optix_tricks.reports") / "assets" / "uplot"
+    assert "MIT License" in (there / "LICENSE").read_text()
+    assert (there / "uPlot.iife.min.js").read_text().startswith("/*! https://github.com")
+
+
 def test_page_stays_small(tmp_path):
     page = write_report(write_run(tmp_path, make_rows(250, extra="clip_factor")))
-    assert page.stat().st_size < 400_000
+    assert page.stat().st_size < 500_000
 
 
 def test_page_says_the_result(tmp_path):
     rows = make_rows(3)
     config = {"dataset": "digits", "widths": [8, 16], "augment": {"pad": 4}}
-    page = Page(
-        write_report(write_run(tmp_path, rows, result=RESULT, config=config)).read_text()
-    )
+    page = Page(html_of(write_run(tmp_path, rows, result=RESULT, config=config)))
     assert {"97.22 %", "0.1234", "3 min 12 s", "272,474"} <= set(page.texts)
     assert "resnet on digits" in page.texts
     assert "Unfinished." not in page.texts
@@ -266,7 +305,7 @@ def test_page_says_the_result(tmp_path):
 def test_epoch_table_averages_the_train_rows_of_each_epoch(tmp_path):
     rows = make_rows(3)
     rows = [row for row in rows if row["step"] <= 50]
-    page = Page(write_report(write_run(tmp_path, rows)).read_text())
+    page = Page(html_of(write_run(tmp_path, rows)))
     start = page.rows.index(
         [
             *("epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
@@ -292,7 +331,7 @@ def test_epoch_table_averages_the_train_rows_of_each_epoch(tmp_path):
 
 def test_unfinished_run_says_so(tmp_path):
     rows = [row for row in make_rows(3) if row["step"] <= 50]
-    text = " ".join(Page(write_report(write_run(tmp_path, rows)).read_text()).texts)
+    text = " ".join(Page(html_of(write_run(tmp_path, rows))).texts)
     assert "Unfinished." in text
     assert "It got to step 50; the numbers below are its last test's." in text
 
@@ -309,7 +348,7 @@ def test_one_row_has_one_tick_a_step(tmp_path):
 @pytest.mark.parametrize("with_rows", [False, True])
 def test_untested_run_has_a_page(tmp_path, with_rows):
     rows = [{"kind": "train", "step": 1, "loss": None}] if with_rows else []
-    text = " ".join(Page(write_report(write_run(tmp_path, rows)).read_text()).texts)
+    text = " ".join(Page(html_of(write_run(tmp_path, rows))).texts)
     assert "it was never tested" in text
     figure = plot_curves(read_run(tmp_path))
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
@@ -317,17 +356,24 @@ def test_untested_run_has_a_page(tmp_path, with_rows):
 
 
 def test_values_are_escaped(tmp_path):
-    evil = "</table><script>alert('x')</script><img src=http://example.org/a.png>$x$"
-    rows = [row | {evil: 1.0} for row in make_rows(1)]
+    evil = "</table></script><script>alert('x')</script><img src=http://x.org/a.png>$x$"
+    column = "<img src=x onerror=alert(1)>"
+    rows = [row | {evil: 1.0, column: row["step"]} for row in make_rows(1)]
     config = {"dataset": evil, evil: [evil], "deep": {evil: evil}}
+    config["tricks"] = [[evil, {evil: evil}], ["mixup", {"alpha": evil}]]
     result = {**RESULT, "note": evil}
     write_run(tmp_path, rows, config=config, recipe=evil, result=result)
-    page = Page(write_report(tmp_path).read_text())
-    assert "script" not in page.tags
+    names = {"classes": [evil, "b"], "counts": [[1, 2], [0, 3]]}
+    (tmp_path / "confusion.json").write_text(json.dumps(names))
+    html = html_of(tmp_path)
+    page = Page(html)
+    assert page.tags.count("script") == html.count("<script") == 3
     assert page.tags.count("img") == 1
-    assert all(link.startswith("data:image/png") for link in page.links)
+    assert not [link for link in page.links if "x.org" in link]
     assert ["note", evil] in page.rows
     assert [f"deep.{evil}", evil] in page.rows
+    charts = json.loads(page.scripts[0])["charts"]
+    assert charts[-1]["title"] == column
 
 
 def test_page_is_replaced_not_appended(tmp_path):

@@ -23,6 +23,8 @@ def test_each_class_has_its_row_and_names_are_escaped():
     assert "&lt;c&gt;" in rows[2]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows[1:]]
     assert cells == [["8", "2"], ["", "1,000"]]
+    right = re.findall(r"<strong>(.*?)</strong>", html)
+    assert right == ["80.0 %", "100.0 %"]
     shades = re.findall(r"var\(--(\w+)\) (\d+)%", html)
     assert shades == [("right", "56"), ("mark", "31"), ("right", "70")]  # 0.7 sqrt(0.2)
 
@@ -30,13 +32,11 @@ def test_each_class_has_its_row_and_names_are_escaped():
 def test_of_many_classes_the_commonest_mistakes_are_told():
     counts = 50 * np.eye(30, dtype=int)
     counts[3, 7], counts[9, 1] = 5, 12
-    rows = re.findall(
-        r"<tr><td>(.*?)</td></tr>", table(counts, list(map(str, range(30))))
-    )
-    assert [row.split("</td><td>") for row in rows] == [
-        ["9", "1", "12 of 62"],
-        ["3", "7", "5 of 55"],
-    ]
+    html = table(counts, list(map(str, range(30))))
+    rows = re.findall(r"<tr><td>(.*?)</td></tr>", html)
+    found = [row.split("</td><td>") for row in rows]
+    assert found[:2] == [["9", "1", "12 of 62"], ["3", "7", "5 of 55"]]
+    assert found[2:4] == [["9", "80.6 %", "62"], ["3", "90.9 %", "55"]]
 
 
 @pytest.fixture
