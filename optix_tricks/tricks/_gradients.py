@@ -51,6 +51,12 @@ def delayed_gradients(context: Context, call: Any) -> Link:
     return call()
 
 
+@trick("before", calls=ot.delayed_gradients, main="steps", place="delay", steps=1, key=0)
+def random_delays(context: Context, call: Any) -> Link:
+    """The gradients of workers that finish in a random order."""
+    return call()
+
+
 @trick(
     "before", calls=ot.add_noise, main="eta", place="noise", key=0, eta=0.01, gamma=0.55
 )

@@ -64,6 +64,13 @@ LINKS = [
         neutral={"steps": 0},
     ),
     Case(
+        "delayed_gradients_at_random",
+        ot.delayed_gradients,
+        {},
+        {"steps": 2, "key": jax.random.key(5)},
+        neutral={"steps": 0},
+    ),
+    Case(
         "scale_by_group",
         scale_by_group,
         {"scale_kernels": 0.5, "scale_others": 2.0},

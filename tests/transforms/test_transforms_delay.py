@@ -94,3 +94,66 @@ def test_a_constant_gradient_does_not_notice_the_delay_after_its_start():
     gs = jnp.ones((8, 1))
     updates, _ = updates_of(ot.delayed_gradients(3), gs, gs)
     np.testing.assert_array_equal(updates[:, 0], [0, 0, 0, 1, 1, 1, 1, 1])
+
+
+def delays(steps, n, key=0):
+    """Which gradient is handed in at each step; -1 for none."""
+    gs = jnp.arange(1.0, n + 1)[:, None]
+    updates, _ = updates_of(ot.delayed_gradients(steps, key=key), gs, gs)
+    handed = np.asarray(updates[:, 0]).astype(int)
+    return np.where(handed > 0, np.arange(1, n + 1) - handed, -1)
+
+
+def test_workers_hand_in_what_they_took_when_they_last_did():
+    """Played by hand: the draws of the order are all that is taken from the product."""
+    key, workers, n = jax.random.key(3), 4, 50
+    order = [
+        int(jax.random.randint(jax.random.fold_in(key, t), (), 0, workers))
+        for t in range(n + 1)
+    ]
+    held, want = [0.0] * workers, []
+    for t in range(1, n + 1):
+        held[order[t - 1]] = float(t)  # the gradient of the parameters of now
+        want.append(held[order[t]])
+    gs = jnp.arange(1.0, n + 1)[:, None]
+    updates, _ = updates_of(ot.delayed_gradients(workers - 1, key=key), gs, gs)
+    np.testing.assert_array_equal(updates[:, 0], want)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_random_delays_are_geometric(steps):
+    n = 4000
+    seen = delays(steps, n)[200:]
+    p = 1 / (steps + 1)
+    for d in range(3):
+        want = p * (1 - p) ** d
+        spread = np.sqrt(want * (1 - want) / len(seen)) * np.sqrt(2 * steps + 1)
+        assert abs(np.mean(seen == d) - want) < 4 * spread
+    assert seen.mean() == pytest.approx(steps, rel=0.15)
+    assert not np.array_equal(delays(steps, 50), delays(steps, 50, key=1))
+
+
+def test_asynchrony_begets_momentum():
+    """On a quadratic the mean over the draws goes the way of a running average."""
+    steps, rate, n, draws = 3, 0.3, 12, 4000
+
+    def path(key):
+        tx = optax.chain(ot.delayed_gradients(steps, key=key), ot.sgd(rate))
+
+        def step(carry, _):
+            w, state = carry
+            updates, state = tx.update(w, state, w)
+            return (w + updates, state), w + updates
+
+        w = jnp.ones(())
+        return jax.lax.scan(step, (w, tx.init(w)), length=n)[1]
+
+    paths = jax.jit(jax.vmap(path))(jax.random.split(jax.random.key(0), draws))
+    w, average, want = 1.0, 0.0, []
+    for _ in range(n):
+        average = (steps * average + w) / (steps + 1)
+        w -= rate * average
+        want.append(w)
+    paths = np.asarray(paths)
+    error = paths.std(axis=0) / np.sqrt(draws)
+    assert np.all(np.abs(paths.mean(axis=0) - want) < 4 * error + 1e-6)
