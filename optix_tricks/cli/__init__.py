@@ -47,6 +47,7 @@ usage: optix-tricks list                              the recipes and what they 
        optix-tricks diagnose curvature RUN            a saddle, a minimum? how sharp?
        optix-tricks diagnose weight-norm [--parts ..] Page's experiments on weight decay
        optix-tricks report RUN                        draw a run's page and figures again
+       optix-tricks report RUN RUN...                 a page on several beside each other
 """
 
 
@@ -121,14 +122,15 @@ def _list(arguments: list[str]) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    from optix_tricks.reports import write_report
+    from optix_tricks.reports import write_comparison, write_report
 
     paths = [argument for argument in arguments if argument != "--debug"]
-    if len(paths) != 1 or paths[0].startswith("-"):
+    if not paths or paths[0].startswith("-"):
         raise UsageError(
-            "report takes one run directory, got " + (" ".join(paths) or "none") + "."
+            "report takes run directories, got " + (" ".join(paths) or "none") + "."
         )
-    print(write_report(Path(paths[0])))
+    one = len(paths) == 1
+    print(write_report(Path(paths[0])) if one else write_comparison(paths))
 
 
 COMMANDS = {

@@ -8,6 +8,7 @@ from optix_tricks._extras import needed
 needed("matplotlib"), needed("PIL")
 
 from optix_tricks.reports._batch_size import plot_batch_trade
+from optix_tricks.reports._compare import write_comparison
 from optix_tricks.reports._critical_points import plot_taylor_model
 from optix_tricks.reports._curves import plot_curves
 from optix_tricks.reports._diagnosis import plot_confusion, plot_diagnosis
@@ -42,6 +43,7 @@ __all__ = [
     "plot_taylor_model",
     "plot_weight_norms",
     "read_run",
+    "write_comparison",
     "write_ledger",
     "write_report",
     "write_sweep",

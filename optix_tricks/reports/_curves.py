@@ -94,7 +94,7 @@ def plot_curves(run: Run, *, dark: bool = False) -> Figure:
     for ax, name in zip(axes[4:], extras, strict=False):
         _draw_column(ax, run, name, theme)
     for ax in figure.axes:
-        dress(ax, _step_label(run), theme)
+        dress(ax, step_label(run), theme)
     return figure
 
 
@@ -212,7 +212,7 @@ def _centred_mean(values: np.ndarray) -> np.ndarray:
     return np.where(is_finite, mean, np.nan)
 
 
-def _step_label(run: Run) -> str:
+def step_label(run: Run) -> str:
     """The step's axis label, with the steps per epoch where the rows tell them.
 
     Read from differences, so that it does not matter where steps start to count.

@@ -15,18 +15,23 @@ _HEADLINE = ("test_accuracy", "test_loss", "seconds", "parameters", "epochs")
 
 
 def headline(run: Run) -> str:
-    """Accuracy, loss, time, parameters, epochs; an unfinished run's from its rows."""
-    result = _so_far(run) if run.result is None else run.result
+    """The headline's numbers as a list of definitions."""
     return "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>"
-        for label, text in (
-            ("test accuracy", _percent(result.get("test_accuracy"))),
-            ("test loss", _loss(result.get("test_loss"))),
-            ("time", _duration(result.get("seconds"))),
-            ("parameters", _number(result.get("parameters"))),
-            ("epochs", _number(result.get("epochs"))),
-        )
+        for label, text in headline_numbers(run).items()
     )
+
+
+def headline_numbers(run: Run) -> dict[str, str]:
+    """Accuracy, loss, time, parameters, epochs; an unfinished run's from its rows."""
+    result = _so_far(run) if run.result is None else run.result
+    return {
+        "test accuracy": _percent(result.get("test_accuracy")),
+        "test loss": _loss(result.get("test_loss")),
+        "time": _duration(result.get("seconds")),
+        "parameters": _number(result.get("parameters")),
+        "epochs": _number(result.get("epochs")),
+    }
 
 
 def epoch_table(run: Run) -> str:
@@ -61,7 +66,7 @@ def epoch_table(run: Run) -> str:
         cells.append(_seconds(_mean(test, "seconds", of_kind["test"][1])))
         rows.append(cells)
     heads = [f"{kind} {number}" for kind in kinds for number in ("loss", "accuracy")]
-    return _table(("epoch", *heads, "learning rate", "seconds"), rows, "numbers")
+    return table(("epoch", *heads, "learning rate", "seconds"), rows, "numbers")
 
 
 def extras_table(run: Run) -> str:
@@ -76,7 +81,7 @@ def extras_table(run: Run) -> str:
         numbers = (finite[-1], finite.min(), np.median(finite), finite.max())
         rows.append((name, *map(_number, numbers), _number(finite.size)))
     heads = ("train column", "last", "smallest", "median", "largest", "finite rows")
-    return _table(heads, rows, "numbers")
+    return table(heads, rows, "numbers")
 
 
 def further_results(run: Run) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def further_results(run: Run) -> dict[str, Any]:
 
 def settings_table(settings: Mapping[str, Any]) -> str:
     """Names and values; a nested name is joined by dots."""
-    return _table(("name", "value"), _flatten(settings), "settings")
+    return table(("name", "value"), flatten(settings), "settings")
 
 
 def _so_far(run: Run) -> dict[str, Any]:
@@ -105,11 +110,12 @@ def _mean(columns: Columns, name: str, rows: Sequence[int] | np.ndarray) -> floa
     return float(values.mean()) if values.size else math.nan
 
 
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values but for the tricks, a nested name joined by dots."""
     rows = []
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
-            rows += _flatten(value, f"{prefix}{name}.")
+            rows += flatten(value, f"{prefix}{name}.")
         elif name == "tricks":
             continue  # which have a table of their own
         elif isinstance(value, list | tuple):
@@ -119,7 +125,9 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, s
     return rows
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]], kind: str) -> str:
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]], kind: str) -> str:
+    """A table of texts, in a box that scrolls sideways."""
+
     def line(tag: str, cells: Iterable[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 

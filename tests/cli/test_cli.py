@@ -34,7 +34,7 @@ def test_report_draws_the_page_again(capsys, tmp_path):
         (["train", "digits", "--width", "wide"], 2, "wide"),
         (["train", "digits", "--resume", "x", "--width", "3"], 2, "--resume RUN stands"),
         (["train", "--resume", "nowhere"], 1, "nowhere is not a run directory"),
-        (["report"], 2, "report takes one run directory"),
+        (["report"], 2, "report takes run directories"),
         (["report", "nowhere"], 1, "nowhere"),
         (
             ["train", "digits", "--learning-rate", "-1"],

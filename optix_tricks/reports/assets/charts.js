@@ -36,14 +36,17 @@
   });
   const positive = values => values.map(y => (isNumber(y) && y <= 0 ? null : y));
 
-  // The row nearest to the cursor that has a value: tests are far between.
+  // The row nearest to the cursor that has a value, for tests are far between; none
+  // before the first and after the last.
   const nearest = (u, series, at) => {
     const values = u.data[series];
-    for (let d = 0; d < values.length; d++) {
-      if (isNumber(values[at - d])) return at - d;
-      if (isNumber(values[at + d])) return at + d;
-    }
-    return at;
+    const [before, after] = [-1, 1].map(way => {
+      let i = at;
+      while (i >= 0 && i < values.length && !isNumber(values[i])) i += way;
+      return i;
+    });
+    if (before < 0 || after >= values.length) return null;
+    return at - before <= after - at ? before : after;
   };
 
   const whole = () => {
