@@ -87,6 +87,9 @@ COMMANDS = {  # as typed, and whose fields --help shows beside the command's own
     "show digits": None,
     "compile digits": None,
     "train digits": None,
+    "train --resume run": None,
+    "runs": None,
+    "report": None,
     "lr-find digits": None,
     "evaluate": None,
     "predict": None,
@@ -96,6 +99,9 @@ COMMANDS = {  # as typed, and whose fields --help shows beside the command's own
     "diagnose weight-norm": Config,
     "diagnose weight-norm --resume run": None,
 }
+
+
+CHANGES = ("with", "without", "from", "config")  # of `Changes`; stand with train
 
 
 def options_of(command, capsys):
@@ -113,11 +119,11 @@ def test_every_command_has_its_usage_and_its_options(capsys):
     cli.main(["--help"])
     assert f"```\n{capsys.readouterr().out}```\n" in text
     sections = dict(re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
-    assert {name.partition(" ")[0] for name in sections} == cli.COMMANDS.keys()
+    assert {*sections} == {*cli.COMMANDS}
     for command, settings in COMMANDS.items():
         name = next(name for name in sections if command.startswith(name))
         fields = [] if settings is None else dataclasses.fields(settings)
-        of_run = (*OF_RUN, *OF_DATA) if "digits" in command else ()
+        of_run = (*OF_RUN, *OF_DATA, *CHANGES) if "digits" in command else ()
         names = [*(field.name for field in fields), *of_run]
         shown = {f"--{name.replace('_', '-')}" for name in names}
         for option in options_of(command, capsys) - shown:

@@ -1,54 +1,54 @@
-"""The command line: `optix-tricks`; a command a file."""
+"""The command line: `optix-tricks`; a command a file, imported when it is run."""
 
 import contextlib
+import importlib
 import signal
 import sys
 import traceback
-from pathlib import Path
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Any, NamedTuple, NoReturn
 
-from rich.console import Console
-from rich.table import Table
-
+from optix_tricks import __version__
 from optix_tricks._extras import absence
-from optix_tricks.cli._ablate import ablate
 from optix_tricks.cli._compilation_cache import keep_compiled_programs
-from optix_tricks.cli._compile import compile_step
-from optix_tricks.cli._diagnose import diagnose
-from optix_tricks.cli._evaluate import evaluate
-from optix_tricks.cli._export import export
-from optix_tricks.cli._lr_find import lr_find
-from optix_tricks.cli._new import new
 from optix_tricks.cli._options import UsageError, like
-from optix_tricks.cli._predict import predict
-from optix_tricks.cli._show import show
-from optix_tricks.cli._sweep import sweep
-from optix_tricks.cli._train import train
-from optix_tricks.cli._tricks import tricks
+from optix_tricks.cli._usage import LESSON, USAGE
 from optix_tricks.cli._warnings import plain_warnings
 
-USAGE = """\
-usage: optix-tricks list                              the recipes and what they claim
-       optix-tricks show RECIPE [--with TRICK ...]    its network, tricks and numbers
-       optix-tricks train RECIPE [--with TRICK ...]   train one; --help for its numbers
-       optix-tricks train ./mine.py [...]             train your own; so by dotted name
-       optix-tricks train RECIPE --from RUN           begin with the weights of a run
-       optix-tricks train --resume RUN                continue a run that was stopped
-       optix-tricks evaluate RUN [--dataset NAME]     test a run, on other data too
-       optix-tricks predict RUN FILE...               say what is in pictures or arrays
-       optix-tricks export RUN DIR                    write it as files for other programs
-       optix-tricks new mine.py                       write a recipe of your own to start
-       optix-tricks tricks [NAME]                     all tricks by slot; or one's card
-       optix-tricks lr-find RECIPE [--with TRICK ...] test its learning rates; --help
-       optix-tricks ablate RECIPE [--tricks A,B=0.2]  what each trick buys; --help
-       optix-tricks sweep RECIPE --NUMBER 0.1,0.3     the best of several numbers; --help
-       optix-tricks compile RECIPE --for v5e:4x4      what a step costs there; not run
-       optix-tricks diagnose run RUN [--probe]        say what a run suffers from
-       optix-tricks diagnose curvature RUN            a saddle, a minimum? how sharp?
-       optix-tricks diagnose weight-norm [--parts ..] Page's experiments on weight decay
-       optix-tricks report RUN                        draw a run's page and figures again
-       optix-tricks report RUN RUN...                 a page on several beside each other
-"""
+
+class Command(NamedTuple):
+    """Where a command is: names, since importing all of them takes seconds."""
+
+    module: str
+    function: str  # of the words behind the command
+    options: str  # the dataclass of them
+    of_recipe: bool = False  # whose numbers are options too
+
+    def load(self, name: str) -> Any:
+        """Import the function or the options."""
+        return getattr(importlib.import_module(f"optix_tricks.cli.{self.module}"), name)
+
+
+COMMANDS = {
+    "list": Command("_list", "list_recipes", "ListOptions"),
+    "runs": Command("_runs", "runs", "RunsOptions"),
+    "show": Command("_show", "show", "ShowOptions", of_recipe=True),
+    "train": Command("_train", "train", "TrainOptions", of_recipe=True),
+    "evaluate": Command("_evaluate", "evaluate", "EvaluateOptions"),
+    "predict": Command("_predict", "predict", "PredictOptions"),
+    "export": Command("_export", "export", "ExportOptions"),
+    "new": Command("_new", "new", "NewOptions"),
+    "tricks": Command("_tricks", "tricks", "TricksOptions"),
+    "lr-find": Command("_lr_find", "lr_find", "RangeOptions", of_recipe=True),
+    "ablate": Command("_ablate", "ablate", "AblationOptions", of_recipe=True),
+    "sweep": Command("_sweep", "sweep", "SweepOptions", of_recipe=True),
+    "compile": Command("_compile", "compile_step", "CompileOptions", of_recipe=True),
+    "diagnose run": Command("_diagnose", "run", "ProbeOptions"),
+    "diagnose curvature": Command("_diagnose", "curvature", "CurvatureOptions"),
+    "diagnose weight-norm": Command("_weight_norm", "weight_norm", "StudyOptions"),
+    "report": Command("_report", "report", "ReportOptions"),
+    "completion": Command("_completion", "completion", "CompletionOptions"),
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,62 +90,53 @@ def _sentence(error: BaseException) -> str:
 
 
 def _dispatch(argv: list[str]) -> None:
-    command, arguments = (argv[0], argv[1:]) if argv else ("--help", [])
-    if command in ("--help", "-h"):
-        print(USAGE, end="")
-    elif command in COMMANDS:
-        if command != "train" and {"--distributed", "--coordinator"} & {*arguments}:
-            raise UsageError(
-                f"{command} runs in one process, which may have several devices: leave"
-                " out --distributed."
-            )
-        keep_compiled_programs()
-        COMMANDS[command](arguments)
-    else:
-        *others, last = COMMANDS
+    match argv:
+        case []:
+            print(LESSON, end="")
+        case ["--help" | "-h", *_]:
+            print(USAGE, end="")
+        case ["--version", *_]:
+            print(_versions())
+        case [group, *rest] if words := _words_of(group):
+            if rest[:1] in (["--help"], ["-h"]):
+                lines = [x[7:] for x in USAGE.splitlines() if f"-tricks {group}" in x]
+                print("usage: " + "\n       ".join(lines))
+            elif rest and rest[0] in words:
+                _run(f"{group} {rest[0]}", rest[1:])
+            else:
+                word = rest[0] if rest else ""
+                raise UsageError(
+                    f"{group} takes {', '.join(words)}, got {word or 'none'}."
+                    + like(word, words)
+                )
+        case [name, *rest]:
+            _run(name, rest)
+
+
+def _words_of(group: str) -> list[str]:
+    """The second words of commands of two."""
+    return [word for name in COMMANDS if (word := name.removeprefix(f"{group} ")) != name]
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    if name not in COMMANDS:
+        known = {each.partition(" ")[0]: None for each in COMMANDS}
+        *others, last = known
         raise UsageError(
-            f"unknown command {command!r}: choose {', '.join(others)} or {last}."
-            + like(command, COMMANDS)
+            f"unknown command {name!r}: choose {', '.join(others)} or {last}."
+            + like(name, known)
         )
-
-
-def _list(arguments: list[str]) -> None:
-    from optix_tricks.recipes import RECIPES, find_recipe
-
-    del arguments
-    table = Table("recipe", "claim", "cost", "source")
-    for name in RECIPES:
-        claim = find_recipe(name).claim
-        said = (claim.result, claim.cost, claim.source) if claim else ("", "", "")
-        table.add_row(f"[bold]{name}", *said)
-    Console().print(table)
-
-
-def _report(arguments: list[str]) -> None:
-    from optix_tricks.reports import write_comparison, write_report
-
-    paths = [argument for argument in arguments if argument != "--debug"]
-    if not paths or paths[0].startswith("-"):
+    if name != "train" and {"--distributed", "--coordinator"} & {*arguments}:
         raise UsageError(
-            "report takes run directories, got " + (" ".join(paths) or "none") + "."
+            f"{name} runs in one process, which may have several devices: leave"
+            " out --distributed."
         )
-    one = len(paths) == 1
-    print(write_report(Path(paths[0])) if one else write_comparison(paths))
+    keep_compiled_programs()
+    command = COMMANDS[name]
+    command.load(command.function)(arguments)
 
 
-COMMANDS = {
-    "list": _list,
-    "show": show,
-    "train": train,
-    "evaluate": evaluate,
-    "predict": predict,
-    "export": export,
-    "new": new,
-    "tricks": tricks,
-    "lr-find": lr_find,
-    "ablate": ablate,
-    "sweep": sweep,
-    "compile": compile_step,
-    "diagnose": diagnose,
-    "report": _report,
-}
+def _versions() -> str:
+    others = (f"{name} {version(name)}" for name in ("jax", "optax", "flax"))
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"optix-tricks {__version__}, {', '.join(others)}, Python {python}"

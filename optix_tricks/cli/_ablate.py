@@ -45,6 +45,9 @@ class AblationOptions(RunOptions):
 def ablate(arguments: list[str]) -> None:
     """Measure what each trick buys, against the same recipe with or without it."""
     from optix_tricks.cli._settings import settings_of
+
+    arguments = resumed("ablate", arguments)
+    base, options = settings_of("ablate", arguments, AblationOptions)
     from optix_tricks.ledger import (
         choose,
         measure_costs,
@@ -54,8 +57,6 @@ def ablate(arguments: list[str]) -> None:
     )
     from optix_tricks.reports import write_ledger
 
-    arguments = resumed("ablate", arguments)
-    base, options = settings_of("ablate", arguments, AblationOptions)
     if options.seeds < 2:
         raise UsageError(f"--seeds must be 2 or more, got {options.seeds}.")
     path = options.run_dir or new_path(base.recipe.name, study="ablate")

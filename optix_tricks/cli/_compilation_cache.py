@@ -2,28 +2,33 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
+PLACE = "JAX_COMPILATION_CACHE_DIR"
+LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def keep_compiled_programs() -> None:
     """Let JAX keep what it compiles, unless the user's settings say where or not to.
 
     The place is `optix_tricks/jax` in `$XDG_CACHE_HOME` or `~/.cache`.
-    `JAX_COMPILATION_CACHE_DIR` names another, `JAX_ENABLE_COMPILATION_CACHE=0` none.
+    `JAX_COMPILATION_CACHE_DIR` names another, `JAX_ENABLE_COMPILATION_CACHE=0` none. The
+    environment tells it, since most commands begin without JAX; a process that has
+    imported it has decided for itself.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is None:
+    if PLACE not in os.environ and "jax" not in sys.modules:
         home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        path = Path(home, "optix_tricks", "jax")
-        jax.config.update("jax_compilation_cache_dir", str(path))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        os.environ[PLACE] = str(Path(home, "optix_tricks", "jax"))
+        os.environ[LEAST_SECONDS] = "0"
 
 
 @contextlib.contextmanager
 def compiling_anew() -> Iterator[None]:
     """Read no compiled program from the disk, to time how long compiling takes."""
+    import jax
+
     kept = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     try:

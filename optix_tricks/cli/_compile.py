@@ -5,7 +5,6 @@ import dataclasses
 import time
 from typing import Any
 
-import jax
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -36,14 +35,19 @@ class CompileOptions:
 
 def compile_step(arguments: list[str]) -> None:
     """Compile a recipe's step for devices that are not there, and print what it costs."""
+    from optix_tricks.cli._settings import settings_of
+
+    target, arguments = _target(arguments)
+    if not target:  # which --help needs not
+        settings_of("compile", arguments, CompileOptions)
+    import jax
+
     from optix_tricks.ahead import Facts, compile_only_devices, lower_step, roofline
     from optix_tricks.cli._kept_facts import kept_facts
-    from optix_tricks.cli._settings import settings_of
     from optix_tricks.training import CHIPS
 
     if jax.config.values["jax_platforms"] is None:  # the step's constants need a home
         jax.config.update("jax_platforms", "cpu")
-    target, arguments = _target(arguments)
     settings, options = settings_of("compile", arguments, CompileOptions)
     console = Console()
     try:

@@ -1,19 +1,20 @@
 """`optix-tricks evaluate`."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
+
+from optix_tricks.cli._options import parsed
+from optix_tricks.cli._positional import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
     """What to test, and on what."""
 
-    run: tyro.conf.Positional[Path]
+    run: Run
     """a run's directory, with a checkpoint"""
     dataset: str | None = None
     """whose test split is taken; the run's own if not given"""
@@ -27,12 +28,7 @@ class EvaluateOptions:
 
 def evaluate(arguments: list[str]) -> None:
     """Test a run as it was tested at its end: its average, its views."""
-    options = tyro.cli(
-        EvaluateOptions,
-        prog="optix-tricks evaluate",
-        description=evaluate.__doc__,
-        args=arguments,
-    )
+    options = parsed(EvaluateOptions, "evaluate", evaluate.__doc__, arguments)
     from optix_tricks.runs import load_run
     from optix_tricks.training import load_dataset
 

@@ -1,18 +1,18 @@
 """`optix-tricks export`."""
 
 import dataclasses
-from pathlib import Path
 
-import tyro
+from optix_tricks.cli._options import parsed
+from optix_tricks.cli._positional import Directory, Run
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
     """What to write, and where."""
 
-    run: tyro.conf.Positional[Path]
+    run: Run
     """a run's directory, with a checkpoint"""
-    directory: tyro.conf.Positional[Path]
+    directory: Directory
     """a new one, or an empty one"""
     batch_size: int | None = None
     """the only one that the function takes; any if not given"""
@@ -26,12 +26,7 @@ class ExportOptions:
 
 def export(arguments: list[str]) -> None:
     """Write a run as a function for JAX alone, and its weights as safetensors."""
-    options = tyro.cli(
-        ExportOptions,
-        prog="optix-tricks export",
-        description=export.__doc__,
-        args=arguments,
-    )
+    options = parsed(ExportOptions, "export", export.__doc__, arguments)
     from optix_tricks.runs import load_run
 
     run = load_run(options.run, data_dir=options.data_dir, checkpoint=options.checkpoint)

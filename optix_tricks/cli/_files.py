@@ -45,11 +45,9 @@ def _picture(path: Path, like: Any) -> np.ndarray:
 
 
 def _arrays(path: Path, like: PyTree) -> PyTree:
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            loaded = {"": loaded}
-        arrays = dict(loaded)
+    from optix_tricks.training._npz import read_arrays
+
+    arrays = read_arrays(path)
     names = [leaf.name for leaf in named_leaves(like)]
     if names == [""] and len(arrays) == 1:
         return next(iter(arrays.values()))

@@ -1,8 +1,9 @@
 """`optix-tricks new`: a recipe of one's own to begin with, which runs as it is."""
 
-from pathlib import Path
+import dataclasses
 
-from optix_tricks.cli._options import UsageError
+from optix_tricks.cli._options import UsageError, parsed
+from optix_tricks.cli._positional import File
 
 STARTING_FILE = '''\
 """My recipe. Train it:  optix-tricks train ./{name}
@@ -48,15 +49,25 @@ def setup():
 '''
 
 
+@dataclasses.dataclass(frozen=True)
+class NewOptions:
+    """What is written."""
+
+    file: File
+    """such as mine.py; it must not be there yet"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
 def new(arguments: list[str]) -> None:
-    """Write a recipe to begin with."""
-    names = [argument for argument in arguments if argument != "--debug"]
-    if len(names) != 1 or not names[0].endswith(".py"):
-        raise UsageError(f"new takes one file, mine.py, got {' '.join(names) or 'none'}.")
-    path = Path(names[0])
+    """Write a recipe to begin with: a network, tricks and numbers to change."""
+    path = parsed(NewOptions, "new", new.__doc__, arguments).file
+    if path.suffix != ".py":
+        raise UsageError(f"new takes one file, mine.py, got {path}.")
     try:
         with path.open("x") as file:
             file.write(STARTING_FILE.format(name=path.name))
     except FileExistsError as error:
         raise UsageError(f"{path} is there already: name another file.") from error
-    print(f"{path} is written: train it by  optix-tricks train ./{path}")
+    there = path if path.is_absolute() else f"./{path}"
+    print(f"{path} is written: train it by  optix-tricks train {there}")

@@ -35,6 +35,8 @@ class TrainOptions(Places, RunOptions):
     """trace this many steps, after as many that compile, into the run's directory"""
     norm_devices: int | None = None
     """batch norms see the examples of so many devices; of all if not given"""
+    resume: str | None = None
+    """a run's directory: go on with it; its own --help says how, also for longer"""
 
 
 KINDS: dict[str, dict[str, Any]] = {  # but of whole numbers

@@ -2,20 +2,59 @@
 
 import argparse
 import dataclasses
-import textwrap
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from optix_tricks.cli._config import configured
 from optix_tricks.cli._deterministic import make_deterministic
-from optix_tricks.cli._options import RunOptions, UsageError, like
+from optix_tricks.cli._options import RunOptions, UsageError, filled, like, parsed
+from optix_tricks.cli._positional import Recipe
 
+SEEDS = 2**32  # of a key's 32 bits: a negative one would mean another's
 OF_DATA = ("dataset", "data_dir", "seed", "validation", "deterministic")
 TRICKS_BY_FLAG = """\
---with NAME[=NUMBER] and --without NAME, as often as wanted, change the tricks;
---from RUN begins with the weights of another run;
---TRICK.NUMBER, or --NUMBER where one trick alone has it, changes a number.
-`optix-tricks tricks` lists all."""
+Behind a recipe's name --help shows its numbers too: --TRICK.NUMBER, or --NUMBER where
+one trick alone has it. `optix-tricks list` has all recipes, `tricks` all tricks."""
+Some = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What is other than the recipe says."""
+
+    added: Annotated[Some, tyro.conf.arg(name="with", metavar="TRICK[=NUMBER]")] = ()
+    """put a trick on, with its main number; as often as you like"""
+    removed: Annotated[Some, tyro.conf.arg(name="without", metavar="TRICK")] = ()
+    """take one away; as often as you like"""
+    begun_from: Annotated[str | None, tyro.conf.arg(name="from", metavar="RUN")] = None
+    """begin with the weights of another run"""
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """take tricks and numbers from a run's config.json, or the run's directory"""
+
+
+@dataclasses.dataclass(frozen=True)
+class AnyRecipe:
+    """What is trained."""
+
+    recipe: Recipe
+    """of `optix-tricks list`, a file, ./mine.py, or a module by its dotted name"""
+
+
+def any_recipe(options_kind: Any) -> Any:
+    """The options of a command before it is known of which recipe."""
+
+    def together(recipe: Any, changes: Any, options: Any) -> None:
+        del recipe, changes, options
+
+    flat = tyro.conf.arg(name="")
+    together.__annotations__ |= {
+        "recipe": Annotated[AnyRecipe, flat],
+        "changes": Annotated[Changes, flat],
+        "options": Annotated[options_kind, flat],
+    }
+    together.__doc__ = ""
+    return together
 
 
 def settings_of(
@@ -25,41 +64,50 @@ def settings_of(
 
     `--with name` and `--with name=number` put a trick on, `--without name` takes one
     away, `--from run` begins with the weights of another run, `--name.number` sets a
-    number, and `--number` where one trick alone has it.
+    number, and `--number` where one trick alone has it. `--config file` gives what a run
+    was, before all these.
     """
+    if arguments[:1] in (["--help"], ["-h"]):
+        parsed(any_recipe(options_kind), command, TRICKS_BY_FLAG, ["--help"])
     from optix_tricks.recipes import RECIPES, new_run
     from optix_tricks.recipes._recipe import is_own
     from optix_tricks.recipes._run import with_tricks
     from optix_tricks.training import RunError
     from optix_tricks.tricks import find_trick
 
-    if not arguments or arguments[0].startswith("-"):
-        raise UsageError(f"{command} needs a recipe: one of {', '.join(RECIPES)}.")
-    name, *flags = arguments
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    has_name = arguments and not arguments[0].startswith("-")
+    name, flags = (arguments[0], arguments[1:]) if has_name else (None, arguments)
+    first = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
     first.add_argument("--with", action="append", default=[], dest="added")
     first.add_argument("--without", action="append", default=[], dest="removed")
     first.add_argument("--from", dest="begun_from")
+    first.add_argument("--config")
     try:
         chosen, rest = first.parse_known_args(flags)
-    except SystemExit as error:
+    except argparse.ArgumentError as error:
         raise UsageError(
-            "--with and --without take the name of a trick, --from a run's directory."
+            "--with and --without take the name of a trick, --from a run's directory,"
+            " --config a file."
         ) from error
+    if name is None and chosen.config is None:
+        raise UsageError(f"{command} needs a recipe: one of {', '.join(RECIPES)}.")
     try:
-        run = with_tricks(new_run(name), chosen.added, chosen.removed)
+        begun = configured(chosen.config, name) if chosen.config else new_run(str(name))
+        run = with_tricks(begun, chosen.added, chosen.removed)
         if chosen.begun_from:
-            begun = find_trick("pretrained")(run=chosen.begun_from)
-            run = dataclasses.replace(run, setup=run.setup.take(begun))
+            weights = find_trick("pretrained")(run=chosen.begun_from)
+            run = dataclasses.replace(run, setup=run.setup.take(weights))
     except RunError as error:
-        raise error if is_own(name) else UsageError(str(error)) from error
+        raise error if is_own(name or "") else UsageError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     kind = _settings(run)
     values, options = tyro.cli(
         _together(kind, options_kind),
-        prog=f"optix-tricks {command} {name}",
-        description=f"{textwrap.dedent(run.recipe.about)}\n{TRICKS_BY_FLAG}",
+        prog=f"optix-tricks {command} {run.recipe.name}",
+        description=filled(f"{run.recipe.about}\n\n{TRICKS_BY_FLAG}"),
         args=_spelled_out(run.setup, kind, options_kind, rest),
     )
     setup = run.setup.change(
@@ -71,18 +119,22 @@ def settings_of(
     )
     own = {name: x for name, x in vars(values).items() if name in OF_DATA}
     run = dataclasses.replace(run, setup=setup, **own)
+    if not 0 <= run.seed < SEEDS:
+        raise UsageError(f"--seed must be from 0 to {SEEDS - 1}, got {run.seed}.")
     if run.deterministic:
         make_deterministic()
     return run, options
 
 
 def _together(kind: type, options_kind: type) -> Any:
-    def together(settings: Any, options: Any) -> tuple[Any, Any]:
+    def together(settings: Any, changes: Any, options: Any) -> tuple[Any, Any]:
+        del changes  # which have been made, and stand in the help alone
         return settings, options
 
     flat = tyro.conf.arg(name="")
     together.__annotations__ |= {
         "settings": Annotated[kind, flat],
+        "changes": Annotated[Changes, flat],
         "options": Annotated[options_kind, flat],
     }
     return together

@@ -32,12 +32,13 @@ class SweepOptions(RunOptions):
 def sweep(arguments: list[str]) -> None:
     """Train a recipe at every combination of some numbers, and say which is best."""
     from optix_tricks.cli._settings import settings_of
-    from optix_tricks.ledger import axis, best_point, grid, measure_grid
-    from optix_tricks.reports import write_sweep
 
     arguments = resumed("sweep", arguments)
     texts, rest = _axes(arguments)
     base, options = settings_of("sweep", rest, SweepOptions)
+    from optix_tricks.ledger import axis, best_point, grid, measure_grid
+    from optix_tricks.reports import write_sweep
+
     if not texts and not {"--help", "-h"} & {*rest}:
         raise UsageError(
             "sweep needs a number with several values: --learning-rate 0.01:1:log:5, or"

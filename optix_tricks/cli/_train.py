@@ -2,29 +2,31 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from jax.tree import leaves
 from rich.console import Console
 
-from optix_tricks.cli._deterministic import make_deterministic
 from optix_tricks.cli._evaluate import of_test
-from optix_tricks.cli._options import UsageError, new_path
+from optix_tricks.cli._options import UsageError, folded, new_path
 from optix_tricks.cli._places import Places, TrainOptions, join, norms_of, places_of
 
 
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
     from optix_tricks.cli._settings import settings_of
+
+    join(places_of(arguments)[0])
+    if any(word.partition("=")[0] == "--resume" for word in arguments):
+        from optix_tricks.cli._resume import resume
+
+        resume(arguments)
+        return
+    settings, options = settings_of("train", arguments, TrainOptions)
     from optix_tricks.training import RunDirectory
     from optix_tricks.training._hosts import is_first, together, told_by_first
     from optix_tricks.training._run_directory import check_new
 
-    join(places_of(arguments)[0])
-    if "--resume" in arguments:
-        _resume(arguments)
-        return
-    settings, options = settings_of("train", arguments, TrainOptions)
     settings = norms_of(settings, options)
     name = settings.recipe.name
     path = Path(told_by_first(str(options.run_dir or new_path(name))))
@@ -40,56 +42,19 @@ def train(arguments: list[str]) -> None:
         together("it is made")
         return run
 
-    _run(settings, start, options, resume=False, profile=options.profile)
+    run_settings(settings, start, options, resume=False, profile=options.profile)
 
 
-def _resume(arguments: list[str]) -> None:
-    from optix_tricks.recipes import reconfigure
-    from optix_tricks.training import RunDirectory
-    from optix_tricks.training._hosts import is_first
-    from optix_tricks.training._resuming import has_checkpoint
-    from optix_tricks.training._run_directory import read_settings
-
-    places, arguments = places_of(arguments)
-    accepted = "--accept-changed-file" in arguments
-    path, wanted = _resumed([x for x in arguments if x != "--accept-changed-file"])
-    if is_first():
-        run, name, fields = RunDirectory.reopen(path)
-    else:
-        name, fields = read_settings(path, said_as=f"--resume {path}")
-        run = RunDirectory.follow(path)
-    with run:  # closed whatever is refused
-        if wanted not in (None, name):
-            raise UsageError(f"run {path} is of recipe {name!r}, got {wanted!r}.")
-        settings = reconfigure(path, name, fields, accept_changed_file=accepted)
-        if settings.deterministic:
-            make_deterministic()
-        if has_checkpoint(run.path):
-            settings = settings.resumed()
-        _run(settings, lambda: run, places, resume=True)
-
-
-def _resumed(arguments: list[str]) -> tuple[Path, str | None]:
-    """The run to resume, and the recipe if the user named it."""
-    match [argument for argument in arguments if argument != "--debug"]:
-        case ["--resume", path]:
-            return Path(path), None
-        case [recipe, "--resume", path] if not recipe.startswith("-"):
-            return Path(path), recipe
-    raise UsageError(
-        "--resume RUN stands alone, but for where it runs (--devices, --layout): its"
-        " settings are those in its config.json; start a new run to change them."
-    )
-
-
-def _run(
+def run_settings(
     settings: Any,
     directory: Callable[[], Any],
     places: Places,
     *,
     resume: bool,
     profile: int | None = None,
+    about: Callable[[Any], str] = lambda dataset: "",
 ) -> None:
+    """Train, and print what is done, what it came to and what to do next."""
     from optix_tricks.reports import write_report
     from optix_tricks.reports._read import PROFILE, find_trace
     from optix_tricks.training import train
@@ -113,6 +78,8 @@ def _run(
             f"run directory {run.path}",
             highlight=False,
         )
+        if said := about(dataset):
+            console.print(folded(said), highlight=False)
         for each in settings.setup.tricks:
             if each.name == "pretrained":
                 said = _taken_from(dict(each.numbers)["run"], job)
@@ -143,6 +110,10 @@ def _run(
     table.add_row("curves", str(page.parent / "figures" / "curves.png"))
     table.add_row("page", str(page))
     console.print(table)
+    next_step = f"optix-tricks diagnose run {quote(str(run.path))}"
+    console.print(
+        f"What holds it back, if anything:  {next_step}", highlight=False, soft_wrap=True
+    )
     if trace := find_trace(run.path):
         console.print(
             f"The profile is {trace}: open it at https://ui.perfetto.dev, or look at the"
@@ -172,6 +143,8 @@ def _on(placed: Any) -> str:
 
 def _taken_from(run: str, job: Any) -> str:
     """What is said of the arrays of another run: how many are taken, and which not."""
+    from jax.tree import leaves
+
     from optix_tricks.tricks._starts import taken_over
 
     own = {"params": job.params, "batch_stats": job.batch_stats}

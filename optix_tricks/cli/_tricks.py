@@ -1,21 +1,32 @@
 """`optix-tricks tricks`."""
 
+import dataclasses
+
 from rich.console import Console
 from rich.table import Table
 
-from optix_tricks.cli._options import UsageError
+from optix_tricks.cli._options import UsageError, parsed
+from optix_tricks.cli._positional import Name
+
+
+@dataclasses.dataclass(frozen=True)
+class TricksOptions:
+    """Which."""
+
+    name: Name = None
+    """of one trick, whose card is shown; all if not given"""
+    debug: bool = False
+    """show the traceback of an error"""
 
 
 def tricks(arguments: list[str]) -> None:
     """List all tricks by slot, or show the card of one."""
+    name = parsed(TricksOptions, "tricks", tricks.__doc__, arguments).name
     from optix_tricks.tricks import SLOTS, TRICKS, card, find_trick, summary
 
-    names = [argument for argument in arguments if argument != "--debug"]
-    if len(names) > 1:
-        raise UsageError(f"tricks takes one name or none, got {' '.join(names)}.")
-    if names:
+    if name is not None:
         try:
-            print(card(find_trick(names[0])))
+            print(card(find_trick(name)))
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
         return

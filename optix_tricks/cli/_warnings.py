@@ -7,19 +7,24 @@ from contextlib import contextmanager
 from typing import Any
 
 # They are known by their sentences and names: their modules take long to import.
-SAID = (r"checkpoint .* is damaged", r".*: going on from step \d+ with")
+SAID = (
+    r"checkpoint .* is damaged",
+    r".*: going on from step \d+ with",
+    r"no training example is of ",
+)
+PLAIN = ("DamagedCheckpoint", "RestoredRun", "AbsentClass")
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Write what is said of checkpoints to standard error, without its place."""
+    """Write what is said of checkpoints and data to standard error, without its place."""
     with warnings.catch_warnings():
         before: Any = warnings.showwarning
         for said in SAID:
             warnings.filterwarnings("always", said)
 
         def show(message: Any, category: type[Warning], *where: Any) -> None:
-            if category.__name__ in ("DamagedCheckpoint", "RestoredRun"):
+            if category.__name__ in PLAIN:
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 before(message, category, *where)

@@ -1,6 +1,7 @@
 """What rate does a recipe want? A range test on its own job."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from optix_tricks.dynamics import (
 )
 from optix_tricks.recipes import Run
 from optix_tricks.reports import plot_range_test
+from optix_tricks.reports._range_page import write_range_page
 from optix_tricks.reports._save import save_figure
 from optix_tricks.training import (
     Batch,
@@ -115,15 +117,43 @@ def find_learning_rate(
     return LearningRateStudy(test, suggest_learning_rates(test))
 
 
+def advice(suggestions: RateSuggestions, own: float) -> str:
+    """Say which of the three rates to take, and why.
+
+    On the two networks where all three were trained to the end (docs/diagnostics), the
+    steepest came nearest to the best of a grid.
+
+    Args:
+        suggestions: of `find_learning_rate`.
+        own: the recipe's rate.
+    """
+    steepest = suggestions.steepest
+    if steepest.reason:
+        flags = steepest.reason.replace("_", "-").replace("raise ", "raise --")
+        return f"Take none of them yet: {flags.replace('lower ', 'lower --')}."
+    ratio = steepest.rate / own if own else math.inf
+    beside = f"The recipe's own, {own:g}, is as good: the test tells no factor of 3."
+    if not 1 / 3 < ratio < 3:
+        beside = f"The recipe's own is {own:g}."
+    return (
+        f"Take {steepest.rate:.2g}, the steepest: there the loss falls fastest, and"
+        " trained to the end it came nearest to the best rate. The minimum / 10 is the"
+        " careful choice, and slower; the valley often begins where the loss is still"
+        " flat, far too low. It is a peak, for a rate that warms up and falls; held"
+        f" constant it has to be lower. {beside}"
+    )
+
+
 def write_learning_rate_study(
-    study: LearningRateStudy, run: RunDirectory, *, title: str = ""
+    study: LearningRateStudy, run: RunDirectory, *, title: str = "", said: str = ""
 ) -> None:
-    """Write range_test.json and figures/range_test.png into a run's directory.
+    """Write range_test.json, figures/range_test.png and report.html into a directory.
 
     Args:
         study: of `find_learning_rate`.
         run: gets the files.
-        title: of the figure.
+        title: of the figure and the page.
+        said: above the figure on the page.
     """
     curve = {name: finite_lists(x) for name, x in study.test._asdict().items()}
     suggestions = {
@@ -139,3 +169,4 @@ def write_learning_rate_study(
     figure = plot_range_test(*study, title=title)
     with explained(run.path):
         save_figure(figure, run.path / "figures" / "range_test.png", dpi=DPI)
+        write_range_page(run.path, *study, title=title, said=said)

@@ -64,7 +64,7 @@ def load_dataset(name: PathLike, *, data_dir: PathLike | None = None) -> Dataset
     base, *size = name.split("/", 1)
     if base in OF_A_SIZE and all(map(str.isdecimal, size)):
         return OF_A_SIZE[base](*map(int, size))
-    if name.endswith(".npz"):
+    if name.endswith((".npz", ".npy")):
         return load_arrays(name)
     return load_tfds(name, data_dir=data_dir)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from optix_tricks._extras import needed, pip_line
 from optix_tricks.training._batch import Batch
+from optix_tricks.training._npz import read_arrays
 
 PathLike = str | os.PathLike[str]
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # of a .npz
@@ -91,11 +92,10 @@ def load_arrays(path: PathLike) -> Dataset:
     """
     way_out = f"write it by np.savez with {', '.join(ARRAYS)}"
     failure = f"{path} cannot be read as a .npz file"
-    with explained(failure, way_out), open(path, "rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("it holds one array without a name")
-        arrays = dict(loaded)
+    with explained(failure, way_out):
+        arrays = read_arrays(Path(path))
+        if "" in arrays:
+            raise ValueError("it is a .npy file, of one array without a name")
     return checked(Path(path).stem, arrays)
 
 
@@ -136,6 +136,8 @@ def checked(name: str, arrays: Mapping[str, Any]) -> Dataset:
         square = x.ndim == 4 and x.size and x.shape[1] == x.shape[2]
         wanted = "[n > 0, size, size, channels] and alike in both splits"
         way_out = "crop to squares of one size, and give grey images a last axis of 1"
+        if x.ndim == 4 and x.shape[1] in (1, 3, 4) and x.shape[2] == x.shape[3]:
+            way_out = "its channels come first: put them last by transpose(0, 2, 3, 1)"
         ok = square and x.shape[1:] == x_train.shape[1:]
         require(ok, what, wanted, found, way_out)
         what, found = f"{name}: {split}_labels", f"{y.dtype} {list(y.shape)}"

@@ -157,9 +157,15 @@ def read_settings(
         said = json.loads((Path(path) / "config.json").read_text())
         recipe, config = said["recipe"], said["config"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"its config.json cannot be read ({type(error).__name__})"
+        if isinstance(error, FileNotFoundError):
+            is_there = Path(path).is_dir()
+            why = "it has no config.json" if is_there else "there is no such directory"
+        elif isinstance(error, NotADirectoryError):
+            why = "it is a file"
         raise RunError(
-            f"{said_as or path} is not a run directory: its config.json cannot be read"
-            f" ({type(error).__name__})."
+            f"{said_as or path} is not a run directory: {why}; `optix-tricks runs` lists"
+            " yours."
         ) from error
     if not (isinstance(recipe, str) and isinstance(config, dict)):
         raise RunError(

@@ -26,7 +26,12 @@ from optix_tricks.tricks._gradients import skip_nonfinite
 from optix_tricks.tricks._metric import of_outputs
 from optix_tricks.tricks._network import check_levels, make_network
 from optix_tricks.tricks._setup import Setup
-from optix_tricks.tricks._targets import default_loss, kind_of, obvious_metrics
+from optix_tricks.tricks._targets import (
+    check_classes,
+    default_loss,
+    kind_of,
+    obvious_metrics,
+)
 
 
 def _data_set(context: Context) -> str:
@@ -132,6 +137,7 @@ def make_plan(
     if restore is not None:
         context = dataclasses.replace(context, restore=restore)
     _check_needs(setup, context)
+    check_classes(context)
     context = _with_rate(setup, context)
     network = make_network(setup, setup.parts(context, OF_NETWORK), context)
     context = dataclasses.replace(context, network=network)
@@ -169,6 +175,14 @@ def make_plan(
     )
     _check_on_examples(setup, functions, context)
     return Plan(setup, context, parts, functions)
+
+
+def rate_after(setup: Setup, dataset: Dataset, epochs: int) -> float:
+    """Return the learning rate of the first step after some epochs."""
+    context = _with_rate(setup, Context(dataset, setup.epochs, setup.batch_size))
+    done = epochs * context.steps_per_epoch // context.accumulated
+    assert context.rate is not None
+    return float(context.rate(jnp.asarray(done)))
 
 
 def _losses(setup: Setup, parts: Parts, context: Context) -> tuple[Any, Any]:

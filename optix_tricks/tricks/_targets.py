@@ -1,5 +1,6 @@
 """What targets are, and the loss and the metrics that go without saying."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,41 @@ def kind_of(context: Context) -> str:
     if context.classes and targets.shape == (context.classes,):
         return "dense"
     return "numbers"
+
+
+class AbsentClass(UserWarning):
+    """A class is tested that is not trained on."""
+
+
+def check_classes(context: Context) -> None:
+    """Hold the classes of examples against each other, those of training and of the test.
+
+    Raises:
+      ValueError: if there is one class only, which is learnt by any network at once.
+
+    Warns:
+      AbsentClass: if test examples are of classes that no training example has.
+    """
+    train, test = context.dataset.train.targets, context.dataset.test.targets
+    if kind_of(context) != "classes" or np.ndim(train) != 1:
+        return
+    seen, asked = np.unique(train), np.unique(test)
+    if len(seen) == 1 and np.isin(asked, seen).all():
+        raise ValueError(
+            f"the training targets must be of two classes or more, got {seen[0]} alone:"
+            " there is nothing to tell apart; add examples of another."
+        )
+    absent = np.setdiff1d(asked, seen)
+    if absent.size:
+        names = context.dataset.class_names
+        said = [names[i] if i < len(names) else str(i) for i in absent[:3].tolist()]
+        warnings.warn(
+            f"no training example is of {', '.join(said)}{', ...' * (len(absent) > 3)},"
+            f" as {np.isin(test, absent).sum():,} test examples are: these cannot be told"
+            " right; mix the examples before they are split.",
+            AbsentClass,
+            stacklevel=2,
+        )
 
 
 def num_outputs(context: Context) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from optix_tricks.cli._predict import _answering
+from optix_tricks.cli._answers import answering
 from optix_tricks.runs import load_run
 from optix_tricks.training import Batch, Dataset, RunDirectory
 from tests.cli.command import run
@@ -102,7 +102,7 @@ def test_labels_of_which_several_may_be_true_have_a_probability_each():
     dataset = Dataset("tags", data, data, ("a", "b", "c", "d"))
     job = SimpleNamespace(epochs=1, batch_size=1)
     trained = SimpleNamespace(dataset=dataset, class_names=dataset.class_names, job=job)
-    said = _answering(trained)(np.array([-1.0, 3.0, 0.0, 2.0], np.float32))
+    said = answering(trained)(np.array([-1.0, 3.0, 0.0, 2.0], np.float32))
     assert [x["name"] for x in said["classes"]] == ["b", "d", "c"]
     found = [x["probability"] for x in said["classes"]]
     np.testing.assert_allclose(found, [0.9525741, 0.8807971, 0.5], rtol=1e-6)

@@ -1,22 +1,27 @@
 """Where compiled programs are kept."""
 
-import jax
+import os
+import sys
 
-from optix_tricks.cli._compilation_cache import keep_compiled_programs
+from optix_tricks.cli._compilation_cache import (
+    LEAST_SECONDS,
+    PLACE,
+    keep_compiled_programs,
+)
 
 
 def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path, monkeypatch):
-    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
-    before = {name: getattr(jax.config, name) for name in names}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    try:
-        jax.config.update(names[0], "elsewhere")
-        keep_compiled_programs()
-        assert jax.config.jax_compilation_cache_dir == "elsewhere"
-        jax.config.update(names[0], None)
-        keep_compiled_programs()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "optix_tricks/jax")
-        assert getattr(jax.config, names[1]) == 0  # the smallest too
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
+    monkeypatch.setenv(PLACE, "elsewhere")
+    monkeypatch.setenv(LEAST_SECONDS, "1")
+    monkeypatch.delitem(sys.modules, "jax")
+    keep_compiled_programs()
+    assert (os.environ[PLACE], os.environ[LEAST_SECONDS]) == ("elsewhere", "1")
+    monkeypatch.delenv(PLACE)
+    keep_compiled_programs()
+    assert os.environ[PLACE] == str(tmp_path / "optix_tricks/jax")
+    assert os.environ[LEAST_SECONDS] == "0"  # the smallest too
+    monkeypatch.delenv(PLACE)
+    monkeypatch.setitem(sys.modules, "jax", None)  # a process that has it decides itself
+    keep_compiled_programs()
+    assert PLACE not in os.environ

@@ -38,7 +38,7 @@ def test_a_run_that_is_resumed_tells_it_again(flags, tmp_path, capsys, monkeypat
     with RunDirectory.start(tmp_path / "r", recipe="digits", config=run.as_json()):
         pass
     monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setattr("optix_tricks.cli._train._run", lambda *a, **k: None)
+    monkeypatch.setattr("optix_tricks.cli._resume.run_settings", lambda *a, **k: None)
     assert command(capsys, "train", "--resume", str(tmp_path / "r"))[0] == 0
     assert flags() == [FLAG]
 

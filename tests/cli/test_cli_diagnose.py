@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from optix_tricks import studies
-from optix_tricks.cli import _diagnose as command
+from optix_tricks.cli import _diagnose, _weight_norm
 from optix_tricks.training import RunDirectory
 from tests.cli.command import FAST, run
 
@@ -51,8 +51,8 @@ def test_every_part_that_is_there_is_shown(capsys, monkeypatch, tmp_path):
         shown.append(made(console))
         return shown[0]
 
-    made = command._bars
-    monkeypatch.setattr(command, "_bars", bars)
+    made = _weight_norm.counting
+    monkeypatch.setattr(_weight_norm, "counting", bars)
     monkeypatch.setattr(studies, "run_study", study)
     path = str(tmp_path / "r")
     code, out, err = run(
@@ -75,7 +75,7 @@ def test_every_part_that_is_there_is_shown(capsys, monkeypatch, tmp_path):
 
 
 def test_bars_count_what_is_done_of_how_many():
-    kinds = [type(column).__name__ for column in command._bars(Console()).columns]
+    kinds = [type(column).__name__ for column in _diagnose.counting(Console()).columns]
     assert kinds == [
         *("TextColumn", "BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
     ]
@@ -121,8 +121,9 @@ def test_diagnose_weight_norm_ends_with_a_table_of_layers(capsys, tmp_path):
     ("arguments", "message"),
     [
         ([], "diagnose takes run, curvature, weight-norm, got none"),
+        (["Run"], "Did you mean 'run'?"),
         (["weight_norm"], "Did you mean 'weight-norm'?"),
-        (["run"], "PATH"),
+        (["run"], "RUN"),
         (["weight-norm", "--parts", "rate"], "Did you mean 'rates'?"),
         (["weight-norm", "--resume", "a", "--width", "8"], "--width"),
         (["weight-norm", "--momentum", "1"], "momentum must be in [0, 1), got 1"),
@@ -133,3 +134,33 @@ def test_diagnose_refuses_in_one_sentence(capsys, arguments, message):
     code, _, err = run(capsys, "diagnose", *arguments)
     assert code == 2
     assert message in err
+
+
+def test_what_is_slow_shows_that_it_lives_where_no_bar_can_be_seen(
+    capsys, monkeypatch, tmp_path
+):
+    def diagnose_run(path, *, probe, data_dir, on_step):
+        for done in range(41):
+            on_step(done, 40)
+        return f"{path}\n  - {'word ' * 30}\nDrawn in {'far/' * 30}figure.png"
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(studies, "diagnose_run", diagnose_run)
+    code, out, err = run(capsys, "diagnose", "run", "r", "--probe")
+    assert code == 0
+    said = [line for line in err.splitlines() if line.startswith("steps of the probe: ")]
+    assert said[0].endswith("most of a minute")
+    assert said[1:] == [f"steps of the probe: {n} of 40" for n in range(4, 41, 4)]
+    lines = out.splitlines()
+    assert lines[:2] == ["r", "  - " + "word " * 14 + "word"]
+    assert lines[2] == "    " + "word " * 14 + "word"
+    assert lines[-1] == f"{'far/' * 30}figure.png"  # whole, to be clicked
+    assert run(capsys, "diagnose", "run", "r")[2] == ""
+
+
+def test_the_help_of_a_group_is_its_commands(capsys):
+    code, out, _ = run(capsys, "diagnose", "--help")
+    assert code == 0
+    words = [line.split()[-1] for line in out.splitlines()]
+    assert len(words) == 3
+    assert "usage: optix-tricks diagnose run RUN" in out

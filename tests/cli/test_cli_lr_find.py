@@ -1,12 +1,24 @@
 """What `optix-tricks lr-find` shows of a study, whose numbers are given here."""
 
+import json
 import re
 import types
+from html import escape
 
+import numpy as np
 import pytest
 
 from optix_tricks import studies
 from optix_tricks.cli import _lr_find as command
+from optix_tricks.cli._settings import settings_of
+from optix_tricks.dynamics import (
+    RangeTest,
+    RateSuggestion,
+    RateSuggestions,
+    suggest_learning_rates,
+)
+from optix_tricks.reports._range_page import write_range_page
+from optix_tricks.studies._learning_rate import advice
 from tests.cli.command import run
 
 
@@ -27,11 +39,10 @@ def bars(monkeypatch):
 def test_the_bar_counts_the_steps_of_all_seeds_and_the_table_the_factors(
     bars, monkeypatch, capsys, tmp_path
 ):
-    found = {
-        "steepest": types.SimpleNamespace(rate=0.25, standard_error=0.3, reason=""),
-        "valley": types.SimpleNamespace(rate=0.0, standard_error=0.0, reason="no valley"),
-    }
-    suggestions = types.SimpleNamespace(_asdict=lambda: found)
+    none = np.zeros(3)
+    steepest = RateSuggestion(0.25, 0.3, none, "")
+    valley = RateSuggestion(0.0, 0.0, none, "no valley")
+    suggestions = RateSuggestions(steepest, RateSuggestion(1.0, 0.1, none, ""), valley)
 
     def study(*arguments, seeds, steps, on_step, **options):
         for seed in range(seeds):
@@ -54,4 +65,43 @@ def test_the_bar_counts_the_steps_of_all_seeds_and_the_table_the_factors(
     assert re.search(r"the recipe's own\W+0\.125\W", out)
     words = out.replace("\n", "")
     assert str(tmp_path / "r" / "range_test.json") in words
-    assert str(tmp_path / "r" / "figures" / "range_test.png") in words
+    assert str(tmp_path / "r" / "report.html") in words
+    assert "Take 0.25, the steepest: there the loss falls fastest" in " ".join(
+        out.split()
+    )
+    assert "The recipe's own, 0.125, is as good" in " ".join(out.split())
+    train = f"optix-tricks train --config {tmp_path / 'r'} --nesterov.learning-rate 0.25"
+    assert train in words
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    again, _ = settings_of(
+        "train", ["--config", str(tmp_path / "r"), "--nesterov.learning-rate", "0.25"]
+    )
+    assert again.number("learning_rate") == 0.25
+    assert again.as_json() | {"tricks": 0} == config["config"] | {"tricks": 0}
+
+
+def curve(*, rises=True):
+    rates = np.geomspace(1e-4, 10, 51)
+    x = np.log10(rates)
+    losses = 2 - np.exp(-((x + 1) ** 2)) + rises * np.maximum(x, 0) ** 2
+    losses = np.minimum.accumulate(losses) if not rises else losses
+    error = np.full(51, np.nan)
+    return RangeTest(
+        rates, losses[None], losses[None], losses, error, np.array([51]), 0.1
+    )
+
+
+def test_the_page_says_which_to_take_draws_the_curve_and_needs_nothing(tmp_path):
+    found = suggest_learning_rates(curve())
+    said = advice(found, 0.001)
+    assert said.startswith("Take 0.02, the steepest:")
+    assert said.endswith("The recipe's own is 0.001.")
+    page = write_range_page(tmp_path, curve(), found, title="<digits>", said=said)
+    text = page.read_text()
+    for words in (escape(said), "&lt;digits&gt;", "<td>0.02</td>", "51 steps of 1 seed,"):
+        assert words in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert text.count("data:image/png;base64,") == 2
+    none = advice(suggest_learning_rates(curve(rises=False)), 0.1)
+    assert none == "Take none of them yet: the loss never rose again: raise --max-rate."

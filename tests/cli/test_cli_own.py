@@ -132,7 +132,7 @@ def test_a_run_learns_from_the_network_of_an_earlier_one(mine, capsys):
         capsys, "train", "./mine.py", "--with", "hints=no", "--run-dir", "s"
     )
     assert code == 1
-    assert err.startswith("error: no is not a run directory: its config.json cannot be")
+    assert err.startswith("error: no is not a run directory: there is no such")
 
 
 def test_a_rate_is_found_for_a_file_in_the_unit_of_its_optimiser(mine, capsys):

@@ -1,10 +1,17 @@
 """`optix-tricks train`: what a run ends with, and how one goes on."""
 
+import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from optix_tricks.cli._options import UsageError
+from optix_tricks.cli._resume import _for_longer
+from optix_tricks.cli._settings import settings_of
+from optix_tricks.recipes import new_run
 from optix_tricks.training import RunDirectory
 from tests.cli.command import FAST, run
 
@@ -38,13 +45,101 @@ def test_train_ends_with_a_table_a_page_and_curves(capsys, tmp_path):
     assert tricks["nesterov"]["momentum"] == 0.9
 
 
-def test_resume_of_a_finished_run_repeats_its_result(capsys, tmp_path):
+def test_a_finished_run_says_so_and_is_trained_for_longer(capsys, tmp_path):
     path = str(tmp_path / "r")
-    run(capsys, "train", "digits", *FAST, "--run-dir", path)
-    before = json.loads((tmp_path / "r" / "result.json").read_text())
-    code, _, _ = run(capsys, "train", "--resume", path)
-    assert code == 0
-    assert json.loads((tmp_path / "r" / "result.json").read_text()) == before
+    words = ["train", "digits", *FAST, "--learning-rate", "0.4", "--run-dir"]
+    code, out, _ = run(capsys, *words, path)
+    assert f"optix-tricks diagnose run {path}" in out.replace("\n", "")  # what is next
+    before = (tmp_path / "r" / "result.json").read_text()
+    code, out, _ = run(capsys, "train", "--resume", path)
+    out = " ".join(out.split())
+    assert (code, "is finished: accuracy" in out) == (0, True), out
+    assert "--epochs 2 trains it for longer" in out
+    assert (tmp_path / "r" / "result.json").read_text() == before
+    for epochs in ("1", "0"):
+        code, _, err = run(capsys, "train", "--resume", path, "--epochs", epochs)
+        assert (code, "has 1 behind it; give more" in err) == (2, True)
+
+    code, out, err = run(capsys, "train", "--resume", path, "--epochs", "2")
+    assert code == 0, err
+    # A fifth is warm-up, then 0.4 falls linearly: 0 after one of one, 0.25 of two.
+    said = r"after epoch 1 it is ([\d.]+), where it had come to 0\."
+    rate = float(re.search(said, " ".join(out.split()))[1])
+    assert rate == pytest.approx(0.25, rel=0.05)
+    rows = RunDirectory.follow(path).read_metrics()
+    steps = [row["step"] for row in rows if row["kind"] == "train"]
+    assert steps == list(range(1, 23))
+    rates = {row["step"]: row["learning_rate"] for row in rows if row["kind"] == "train"}
+    assert rates[12] == pytest.approx(rate, rel=0.01)
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["epochs"] == 2
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["config"]["epochs"] == 2
+    assert "is finished" in run(capsys, "train", "--resume", path)[1]
+
+
+def test_a_run_that_ended_by_its_own_rule_or_within_an_epoch_is_not_made_longer(tmp_path):
+    settings = new_run("digits")
+    numbers = tmp_path / "checkpoints" / "15"
+    numbers.mkdir(parents=True)
+    for total, epochs, said in (
+        (20, 15, "ended after 15 of 20 epochs by its own rule"),
+        (14.5, 14.5, "ended within an epoch, after 14.5"),
+    ):
+        setup = dataclasses.replace(settings.setup, epochs=total)
+        own = dataclasses.replace(settings, setup=setup)
+        with pytest.raises(UsageError, match=said):
+            _for_longer(own, 30, tmp_path, {"epochs": epochs})
+
+
+def test_resume_without_a_run_or_with_none_names_the_way_out(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("empty").mkdir()
+    wrong = [
+        (2, ["--resume"], "--resume needs a run's directory: `optix-tricks runs` lists"),
+        (2, ["--resume", "--debug"], "--resume needs a run's directory: "),
+        (1, ["--resume", "file"], "file is not a run directory: it is a file"),
+        (1, ["--resume", "empty"], "empty is not a run directory: it has no config.json"),
+        (1, ["--resume=absent"], "there is no such directory; `optix-tricks runs` lists"),
+    ]
+    for code, words, said in wrong:
+        got, _, err = run(capsys, "train", *words)
+        assert (got, said in err) == (code, True), err
+    for name in ("runs/new", "runs/old"):
+        with RunDirectory.start(name, recipe="digits", config={}):
+            pass
+    environment = Path("runs/old/environment.json")
+    environment.write_text('{"started": "2020-01-01T00:00:00+00:00"}')
+    assert "the newest here, runs/new: " in run(capsys, "train", "--resume")[2]
+
+
+def test_the_settings_of_a_run_are_those_of_another(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = ["digits", "--width", "3", "--with", "mixup=0.3", "--seed", "7"]
+    said = settings_of("train", first)[0].as_json()
+    Path("mine.json").write_text(json.dumps({"recipe": "digits", "config": said}))
+    for words in (["--config", "mine.json"], ["digits", "--config=mine.json"]):
+        assert settings_of("train", words)[0].as_json() == said
+    changed, _ = settings_of(
+        "train", ["--config", "mine.json", "--without", "mixup", "--seed", "8"]
+    )
+    assert (
+        changed.as_json()
+        == settings_of("train", ["digits", "--width", "3", "--seed", "8"])[0].as_json()
+    )
+    Path("broken.json").write_text('{"recipe": "digits", "config": {"format": 3}}')
+    wrong = [
+        (["cifar10_resnet9", "--config", "mine.json"], "is of recipe 'digits', got 'ci"),
+        (["--config", "none.json"], "none.json cannot be taken (FileNotFoundError"),
+        (["--config", "broken.json"], "broken.json cannot be taken (KeyError"),
+        (["digits", "--config"], "--config a file."),
+        (["digits", "--seed", "-1"], "--seed must be from 0 to 4294967295, got -1."),
+    ]
+    for words, said in wrong:
+        code, _, err = run(capsys, "show", *words)
+        assert (code, said in err) == (2, True), err
 
 
 def test_arrays_of_any_name_can_be_trained_on(capsys, tmp_path):
@@ -73,7 +168,8 @@ def test_a_run_takes_devices_and_goes_on_on_others(capsys, tmp_path):
     assert "; 8 devices, fsdp; run" in out
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert dict(config["config"]["tricks"])["ghost_batch_norm"] == {"ghost_size": 32}
-    code, out, _ = run(capsys, "train", "--resume", path, "--devices", "2")
+    more = ["--devices", "2", "--epochs", "2"]
+    code, out, _ = run(capsys, "train", "--resume", path, *more)
     assert code == 0
     assert "; 2 devices, replicated;" in out
 

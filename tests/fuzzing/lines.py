@@ -30,7 +30,8 @@ from optix_tricks import runs, studies, training
 CODES = (0, 1, 2, 130, 143)
 SECONDS = 30  # of CPU time; more is a hang
 LANDED = Path(__file__).parents[1] / "runs" / "landed"
-COMMANDS = [*optix_tricks.cli.COMMANDS, "trian", "", "--help", "-h", "--version"]
+WORDS = {name.partition(" ")[0]: None for name in optix_tricks.cli.COMMANDS}
+COMMANDS = [*WORDS, "trian", "", "--help", "-h", "--version"]
 NAMES = [
     "digits",
     "cifar10_resnet9",
@@ -65,6 +66,7 @@ NAMES = [
     "mixup",
     "weight-norm",
     "curvature",
+    "bash",
     "v5e:4x4",
     "h100",
     "x.npz",
@@ -79,6 +81,8 @@ FLAGS = [
     "--without",
     "--from",
     "--resume",
+    "--config",
+    "--sort",
     "--run-dir",
     "--dataset",
     "--data-dir",

@@ -44,7 +44,7 @@ def test_a_directory_in_use_by_another_process_is_refused(tmp_path):
 
 
 def test_no_run_directory_no_resume(tmp_path):
-    with pytest.raises(RunError, match=r"is not a run directory: its config.json"):
+    with pytest.raises(RunError, match=r"is not a run directory: it has no config.json"):
         RunDirectory.reopen(tmp_path)
 
 

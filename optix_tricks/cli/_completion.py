@@ -1,0 +1,57 @@
+"""`optix-tricks completion`: the script by which a shell completes commands and flags."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from optix_tricks.cli._options import parsed
+
+
+@dataclasses.dataclass(frozen=True)
+class CompletionOptions:
+    """For which shell."""
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """bash:  source <(optix-tricks completion bash)
+    zsh:  source <(optix-tricks completion zsh)
+    fish:  optix-tricks completion fish | source"""
+    debug: bool = False
+    """show the traceback of an error"""
+
+
+def completion(arguments: list[str]) -> None:
+    """Print the script that lets a shell complete commands, flags, recipes and tricks."""
+    options = parsed(CompletionOptions, "completion", completion.__doc__, arguments)
+    with contextlib.suppress(SystemExit):  # once it is printed
+        tyro.extras.subcommand_cli_from_dict(
+            {name: _taking(kind) for name, kind in _kinds().items()},
+            prog="optix-tricks",
+            args=["--tyro-print-completion", options.shell],
+        )
+
+
+def _kinds() -> dict[str, Any]:
+    """The options of each command; a recipe's own numbers are not known here."""
+    from optix_tricks.cli import COMMANDS
+    from optix_tricks.cli._settings import any_recipe
+
+    kinds: dict[str, Any] = {}
+    for name, command in COMMANDS.items():
+        kind = command.load(command.options)
+        first, _, second = name.partition(" ")
+        if second:
+            kind = Annotated[kind, tyro.conf.subcommand(second)]
+            kind = kinds[first] | kind if first in kinds else kind
+        kinds[first] = any_recipe(kind) if command.of_recipe else kind
+    return kinds
+
+
+def _taking(kind: Any) -> Callable[..., None]:
+    def command(options: Any) -> None:
+        del options
+
+    command.__annotations__["options"] = Annotated[kind, tyro.conf.arg(name="")]
+    return command
