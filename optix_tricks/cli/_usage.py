@@ -3,7 +3,7 @@
 LESSON = """\
 Networks trained with tricks that are proven and measured. To begin:
 
-  optix-tricks train digits             a small ResNet: half a minute, 98 % right
+  optix-tricks train digits             a small ResNet, half a minute, 98 %
   optix-tricks runs                     your runs and what each came to
   optix-tricks diagnose run RUN         what holds a run back, with evidence
 

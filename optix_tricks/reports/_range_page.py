@@ -8,8 +8,9 @@ import numpy as np
 
 from optix_tricks._files import replace_file
 from optix_tricks.dynamics import RangeTest, RateSuggestion, RateSuggestions
-from optix_tricks.reports._page import STYLE, png
+from optix_tricks.reports._page import png
 from optix_tricks.reports._range_test import LABELS, plot_range_test
+from optix_tricks.reports._web import document
 
 RULES = {
     "steepest": "where the smoothed loss falls fastest",
@@ -46,27 +47,19 @@ def write_range_page(
         f"<th>{x}</th>" for x in ("rule", "rate", "within a factor of", "what it is")
     )
     seeds, steps = np.shape(test.losses)
+    parts = [
+        f"<h1>Which learning rate? <small>{escape(title)}</small></h1>",
+        f'<p class="unfinished">{escape(said)}</p>',
+        '<figure><picture><source media="(prefers-color-scheme: dark)"',
+        f'srcset="data:image/png;base64,{dark}"><img alt="Loss by learning rate"',
+        f'src="data:image/png;base64,{light}"></picture></figure>',
+        f"<p>{steps} steps of {seeds} seed{'s' * (seeds != 1)}, the rate rising from"
+        f" {test.rates[0]:g} to {test.rates[-1]:g}. The line is the mean of the smoothed"
+        " losses, the band its standard error; dots are single steps.</p>",
+        f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>',
+    ]
     page = path / "report.html"
-    content = "\n".join(
-        [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src '
-            "'none'; style-src 'unsafe-inline'; img-src data:\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Learning rates: {escape(title)}</title>",
-            f"<style>{STYLE}</style></head><body>",
-            f"<h1>Which learning rate? <small>{escape(title)}</small></h1>",
-            f'<p class="unfinished">{escape(said)}</p>',
-            '<figure><picture><source media="(prefers-color-scheme: dark)"',
-            f'srcset="data:image/png;base64,{dark}"><img alt="Loss by learning rate"',
-            f'src="data:image/png;base64,{light}"></picture></figure>',
-            f"<p>{steps} steps of {seeds} seed{'s' * (seeds != 1)}, the rate rising from"
-            f" {test.rates[0]:g} to {test.rates[-1]:g}. The line is the mean of the"
-            " smoothed losses, the band its standard error; dots are single steps.</p>",
-            f'<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>',
-            "</body></html>\n",
-        ]
-    )
+    content = document(f"Learning rates: {title}", parts, styles=("page.css",))
     replace_file(page, content.encode())
     return page
 
