@@ -12,6 +12,7 @@ def _named(metavar: str) -> object:
 
 Recipe = Annotated[str, tyro.conf.Positional, _named("RECIPE")]
 Run = Annotated[Path, tyro.conf.Positional, _named("RUN")]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, _named("RUN")]
 Directory = Annotated[Path, tyro.conf.Positional, _named("DIR")]
 File = Annotated[Path, tyro.conf.Positional, _named("FILE")]
 Files = Annotated[tuple[Path, ...], tyro.conf.Positional, _named("FILE")]

@@ -2,23 +2,26 @@
 
 import dataclasses
 
-from optix_tricks.cli._options import parsed
-from optix_tricks.cli._positional import Run
+from optix_tricks.cli._options import UsageError, parsed
+from optix_tricks.cli._positional import Runs
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportOptions:
     """Whose page is drawn."""
 
-    run: Run
-    """a run's directory"""
+    runs: Runs
+    """directories of runs: the page of one, or several beside each other"""
     debug: bool = False
     """show the traceback of an error"""
 
 
 def report(arguments: list[str]) -> None:
-    """Draw the page and the figures of a run again, and print where they are."""
+    """Draw the page of a run again, or one on several; print where it is."""
     options = parsed(ReportOptions, "report", report.__doc__, arguments)
-    from optix_tricks.reports import write_report
+    if not options.runs:
+        raise UsageError("report takes the directory of a run, or of several, got none.")
+    from optix_tricks.reports import write_comparison, write_report
 
-    print(write_report(options.run))
+    first, *others = options.runs
+    print(write_comparison([first, *others]) if others else write_report(first))

@@ -44,6 +44,7 @@ usage: optix-tricks list                             the recipes and what they c
        optix-tricks diagnose curvature RUN           a saddle, a minimum? how sharp?
        optix-tricks diagnose weight-norm             Page's experiments on weight decay
        optix-tricks report RUN                       draw a run's page again
+       optix-tricks report RUN RUN...                a page on several, side by side
        optix-tricks completion bash                  let your shell complete all this
        optix-tricks --version                        --help behind a command: its options
 """
