@@ -14,6 +14,7 @@ from optix_tricks.reports import _tables
 from optix_tricks.reports._charts import SCRIPTS, STYLES, run_charts
 from optix_tricks.reports._confusion import confusion_table
 from optix_tricks.reports._curves import plot_curves, smoothing_window
+from optix_tricks.reports._examples import examples
 from optix_tricks.reports._live import live
 from optix_tricks.reports._read import Run, read_run
 from optix_tricks.reports._setup import cards, files, setup_table
@@ -97,6 +98,7 @@ def page_of(run: Run, light: bytes, dark: bytes) -> str:
     if run.confusion is not None:
         table = confusion_table(run.confusion)
         parts += ["<h2>What the final test took for what</h2>", table]
+    parts.append(examples(run))
     if setup := setup_table(run):
         parts += ["<h2>Setup</h2>", setup]
     if further := _tables.further_results(run):

@@ -4,6 +4,7 @@ import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class Run(NamedTuple):
         result: The final numbers, or None while the run is unfinished.
         confusion: Of the final test: `classes`, their names, and `counts`, a row for each
             class of how often it was taken for which; None where it is not there.
+        examples: Images of the worst and the best test losses, the worst first: `images`,
+            and of each what it `is`, what was `told`, and the `loss`; likewise.
         speed: Examples a second and what the device tells of itself, likewise.
         trace: Of the steps that were profiled, as a browser reads it, likewise.
     """
@@ -46,6 +49,7 @@ class Run(NamedTuple):
     test: Columns
     result: dict[str, Any] | None
     confusion: dict[str, Any] | None = None
+    examples: dict[str, np.ndarray] | None = None
     speed: dict[str, Any] | None = None
     trace: Path | None = None
 
@@ -97,6 +101,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         **{kind: _columns(rows[kind]) for kind in KINDS},
         result=_read_object(result) if result.is_file() else None,
         confusion=_read_confusion(path / "confusion.json"),
+        examples=_read_examples(path / "examples.npz"),
         speed=_read_object(speed) if speed.is_file() else None,
         trace=find_trace(path),
     )
@@ -123,6 +128,26 @@ def _read_confusion(path: Path) -> dict[str, Any] | None:
             " numbers: delete it, or resume the run, which writes it again."
         )
     return {"classes": names, "counts": counts}
+
+
+def _read_examples(path: Path) -> dict[str, np.ndarray] | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("images", "is", "told", "loss")}
+        images, *others = found.values()
+        ok = images.ndim == 4 and images.dtype == np.uint8 and images.shape[-1] in (1, 3)
+        ok = ok and all(x.shape == images.shape[:1] for x in others)
+        ok = ok and all(found[name].dtype.kind in "iu" for name in ("is", "told"))
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError):
+        ok = False
+    if not ok:
+        raise ReportError(
+            f'{path} lacks "images", uint8 [n, height, width, 1 or 3], or "is", "told" or'
+            ' "loss" of each: delete it, or resume the run, which writes it again.'
+        )
+    return found
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ FILES = {
     "environment.json": "versions, devices, command",
     "result.json": "the final numbers",
     "confusion.json": "which class was taken for which",
+    "examples.npz": "test images of the worst and best loss",
     "speed.json": "examples a second",
     "checkpoints": "weights and optimiser, by epoch",
     "tensorboard": "the same rows as events, for a live view",

@@ -150,6 +150,7 @@ class Evaluation(NamedTuple):
     size: int  # examples
     # Counts by class and by the class that is told, row by row, where they are asked for.
     confusion: tuple[tuple[int, ...], ...] | None = None
+    each: tuple[tuple[int, float], ...] | None = None  # class told and loss, likewise
 
 
 def predicted(
@@ -189,7 +190,8 @@ def make_evaluate(
         not.
       views: predicts from several views of each image, such as `flip_predict`.
       metrics: as in `make_train_step`.
-      confusion: count which class is taken for which; see `confusion_matrix`.
+      confusion: count which class is taken for which, see `confusion_matrix`, and tell
+        what was told of each example.
       mesh: devices over which the network's work on a batch is split; losses and metrics
         see the whole batch. Data may then be NumPy arrays, of which each batch is put
         there by itself.
@@ -228,16 +230,18 @@ def make_evaluate(
     @functools.partial(jit, static_argnames="size")
     def count(
         outputs: PyTree, batch: Batch, *, size: int
-    ) -> tuple[dict[str, tuple[Array, Array]], Array | None]:
+    ) -> tuple[dict[str, tuple[Array, Array]], Array | None, tuple[Array, Array] | None]:
         outputs, batch = jax.tree.map(lambda x: x[:size], (outputs, batch))
         counted = default_metrics(outputs, batch.targets) if metrics is None else metrics
-        matrix = None
+        matrix, each = None, None
         if confusion and getattr(outputs, "ndim", None) == 2:
             matrix = confusion_matrix(outputs, batch.targets, batch.weights)
-        return {
+            each = jnp.argmax(outputs, axis=-1), loss(outputs, batch.targets)
+        means = {
             name: weighted(of(outputs, batch.targets), batch.weights)
             for name, of in {"loss": loss, **counted}.items()
-        }, matrix
+        }
+        return means, matrix, each
 
     def evaluate(params: Arrays, batch_stats: PyTree, data: Batch) -> Evaluation:
         check_arrays("params", params)
@@ -251,13 +255,18 @@ def make_evaluate(
             batch = take(data, np.where(index < size, index, 0))
             outputs = predict(params, batch_stats, batch.inputs)
             parts.append(count(outputs, batch, size=min(batch_size, size - start)))
+        parts = jax.device_get(parts)
         sums, matrix = jax.tree.map(
-            lambda *x: np.sum(x, axis=0, dtype=np.float64), *jax.device_get(parts)
+            lambda *x: np.sum(x, axis=0, dtype=np.float64), *(part[:2] for part in parts)
         )
         means = {name: float(total / weight) for name, (total, weight) in sums.items()}
-        counts = None
+        counts, each = None, None
         if matrix is not None:
             counts = tuple(tuple(map(int, row)) for row in matrix)
-        return Evaluation(means.pop("loss"), means, size, counts)
+            told, losses = (
+                np.concatenate(x) for x in zip(*[p[2] for p in parts], strict=True)
+            )
+            each = tuple(zip(map(int, told), map(float, losses), strict=True))
+        return Evaluation(means.pop("loss"), means, size, counts, each)
 
     return evaluate

@@ -9,6 +9,7 @@ import numpy as np
 from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._epoch import Evaluation, Series
 from optix_tricks.training._events import EventFile
+from optix_tricks.training._examples import write_examples
 from optix_tricks.training._run_directory import RunDirectory
 
 
@@ -60,11 +61,15 @@ def training_rows(
 def write_result(
     run: RunDirectory, result: Result, speed: dict[str, Any], dataset: Dataset
 ) -> None:
-    """Write what a run came to: of classes which is taken for which, how fast it was."""
+    """Write what a run came to: of classes which is taken for which, how fast it was.
+
+    Of images also those of the worst and the best loss.
+    """
     counts = result.test.confusion
     if counts is not None and len(counts) == dataset.num_classes:
         matrix = {"classes": dataset.class_names, "counts": counts}
         run.write_json("confusion.json", matrix)
+        write_examples(run, result.test, dataset)
     if speed:
         run.write_json("speed.json", speed)
     run.write_json("result.json", result.as_json())

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from optix_tricks.training import RunDirectory, confusion_matrix, train
+from optix_tricks.training import Batch, Dataset, RunDirectory, confusion_matrix, train
+from optix_tricks.training._epoch import Evaluation
+from optix_tricks.training._examples import BEST, WORST, write_examples
 from tests.training.toy_runs import linear_job, toy_dataset
 
 RNG = np.random.default_rng(0)
@@ -45,6 +47,39 @@ def test_a_run_leaves_the_matrix_of_its_final_test(tmp_path):
     assert written == {"classes": list("abc"), "counts": want.tolist()}
     right = np.trace(want) / want.sum()
     assert result.test.metrics["accuracy"] == pytest.approx(right)
+
+
+def test_a_run_leaves_its_worst_and_best_images(tmp_path):
+    dataset, job = toy_dataset(), linear_job()
+    with RunDirectory.start(tmp_path / "run", recipe="x", config={}) as run:
+        state, _ = train(job, dataset, run)
+    with np.load(tmp_path / "run" / "examples.npz") as file:
+        found = dict(file)
+    logits = np.asarray(job.predicted(state, jnp.asarray(dataset.test.inputs)), float)
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    targets = dataset.test.targets
+    loss = -np.log(chances[np.arange(40), targets])
+    index = found["index"]
+    order = np.argsort(-loss)
+    assert index.tolist() == [*order[:WORST], *order[-BEST:]]
+    np.testing.assert_allclose(found["loss"], loss[index], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found["told"], logits.argmax(1)[index])
+    np.testing.assert_array_equal(found["is"], targets[index])
+    np.testing.assert_array_equal(found["images"], dataset.test.inputs[index])
+
+
+def test_of_no_images_there_are_none(tmp_path):
+    batch = Batch(np.ones((4, 3), np.uint8), np.zeros(4, np.int32))
+    dataset = Dataset("x", batch, batch, ("a", "b"))
+    found = Evaluation(0.0, {}, 4, each=((0, 1.0),) * 4)
+    with RunDirectory.start(tmp_path / "run", recipe="x", config={}) as run:
+        write_examples(run, found, dataset)
+        images = batch._replace(inputs=np.ones((4, 2, 2, 1), np.uint8))
+        images = images._replace(weights=np.array([1, 0, 1, 0]))
+        assert not (run.path / "examples.npz").exists()
+        write_examples(run, found, dataset._replace(test=images))
+    with np.load(run.path / "examples.npz") as file:
+        assert file["index"].tolist() == [0, 2]  # those that count
 
 
 @pytest.mark.parametrize("names", [(), tuple(map(str, range(101)))])
