@@ -196,12 +196,6 @@ DIFFERENCES = [
         '"Dict key mismatch" does not match',
         in_optax='"Dict key mismatch" does not match',
     ),
-    Difference(
-        r"ShardingTest.test_state_sharding.*-lbfgs|ShardingTest.test_state.*_lbfgs",
-        "the history of lbfgs has no explicit sharding, in Optax neither",
-        ValueError,
-        "Incompatible types for broadcasting",
-    ),
     # Real floating-point arrays.
     Difference(
         r"LBFGSTest.*complex",

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array
 
 from optix_tricks._tree import PyTree, check_floating, is_none, wide_dtype
+from optix_tricks.transforms._explicit import on_any_mesh
 from optix_tricks.transforms._in_float32 import round_like
 
 Loss = Callable[[PyTree], Array]
@@ -37,6 +38,7 @@ def in_one_dtype(
       tx: its update is given `params`, `value`, `grad` and `value_fn`.
       needs_value_fn: False passes all but `params` as they came.
     """
+    tx = on_any_mesh(tx)
 
     def init_fn(params: PyTree) -> Any:
         check_floating(params)

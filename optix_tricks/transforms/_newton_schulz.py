@@ -1,6 +1,6 @@
 """Newton-Schulz: an update's singular values are brought near one, as in Muon."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -11,6 +11,7 @@ from optix_tricks._checks import check_count, check_positive
 from optix_tricks._hyperparams import ScalarOrSchedule
 from optix_tricks._leafwise import leafwise
 from optix_tricks._tree import Mask, safe_sqrt
+from optix_tricks.transforms._explicit import placed_by_compiler
 
 Coefficients = tuple[float, float, float]
 COEFFICIENTS: Coefficients = (3.4445, -4.7750, 2.0315)
@@ -90,16 +91,9 @@ def scale_by_newton_schulz(
     """
     check_count("ns_steps", ns_steps)
     check_positive("eps", eps)
-    if preconditioning not in get_args(Preconditioning):
-        raise ValueError(
-            f"preconditioning must be one of {get_args(Preconditioning)}, got "
-            f"{preconditioning!r}."
-        )
     steps = _of_each_step(ns_coeffs, ns_steps)
 
-    def orthogonalize(leaf: Any, g: Array, eps: Array) -> tuple[Array]:
-        if g.ndim < 2 or g.size == 0:
-            return (g,)
+    def orthogonalize(g: Array, eps: Array) -> Array:
         matrix = g.reshape(-1, g.shape[-1])  # inputs by outputs
         wide = matrix.shape[0] < matrix.shape[1]
         x = matrix if wide else matrix.T
@@ -107,10 +101,15 @@ def scale_by_newton_schulz(
         for a, b, c in steps:
             gram = x @ x.T
             x = a * x + (b * gram + c * gram @ gram) @ x
-        return ((x if wide else x.T).reshape(g.shape).astype(g.dtype),)
+        return (x if wide else x.T).reshape(g.shape).astype(g.dtype)
 
     def rule(g: Array, w: Array | None, *, eps: Array, layer: Any) -> tuple[Array]:
-        return layer.map(lambda leaf, g: orthogonalize(leaf, g, eps), g)
+        def of_layer(leaf: Any, g: Array) -> tuple[Array]:
+            if g.ndim < 2 or g.size == 0:
+                return (g,)
+            return (placed_by_compiler(orthogonalize, g, eps),)
+
+        return layer.map(of_layer, g)
 
     return leafwise(
         rule,
