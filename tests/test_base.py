@@ -34,7 +34,9 @@ def test_each_room_of_the_base_works_where_the_base_alone_is_installed(tmp_path)
     run(fresh / "python", "-m", "pip", "install", wheel)
     inherited = {"PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"}
     assert run(fresh / "python", PROGRAM, cwd=tmp_path, env=inherited) == USED
-    command = subprocess.run([fresh / "optix-tricks", "train"], capture_output=True)
+    command = subprocess.run(
+        [fresh / "optix-tricks", "train", "digits"], capture_output=True
+    )
     assert command.returncode == 1
     said = b"error: tyro is not installed: pip install 'optix_tricks[train]'.\n"
     assert command.stderr == said

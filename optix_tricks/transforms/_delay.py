@@ -42,8 +42,8 @@ def delayed_gradients(
 
     and a worker that has none yet hands in zero. So finish workers whose times are
     exponential. In the mean over the draws it is the running average
-    :math:`\bar u_t = \frac{k}{k+1} \bar u_{t-1} + \frac{1}{k+1} g_t` where the gradient is
-    linear: asynchrony begets momentum.
+    :math:`\bar u_t = \frac{k}{k+1} \bar u_{t-1} + \frac{1}{k+1} g_t` where the gradient
+    is linear: asynchrony begets momentum.
 
     A model of asynchronous or pipelined training, where :math:`k` other workers have
     moved the parameters since the gradient was taken. Hurts, on purpose: it shows what
