@@ -68,11 +68,11 @@ def checking(
         by_place, by_name = kinds()
         for (name, kind), value in zip(by_place, args, strict=False):
             if kind is not None and kind.refuses(value):
-                raise TypeError(kind.refusal(name, value))
+                raise kind.refusal(name, value)
         for name, value in kwargs.items():
             kind = by_name.get(name)
             if kind is not None and kind.refuses(value):
-                raise TypeError(kind.refusal(name, value))
+                raise kind.refusal(name, value)
         if called is None:
             return function(*args, **kwargs)
         with _renaming(called, by_name):

@@ -46,16 +46,19 @@ class Kind(NamedTuple):
     words: tuple[str, ...]  # what it is, each an alternative
     holds: Callable[[Any], bool]
     at_once: tuple[type, ...] = ()  # exact types that hold, found without a call
+    choices: bool = False  # some words are strings to choose from
 
     def refuses(self, value: Any) -> bool:
         """Whether a value is of another kind."""
         return type(value) not in self.at_once and not self.holds(value)
 
-    def refusal(self, name: str, value: Any) -> str:
+    def refusal(self, name: str, value: Any) -> TypeError | ValueError:
         """Say what an argument must be and what it was."""
         *others, last = self.words
         wanted = f"{', '.join(others)} or {last}" if others else last
-        return f"{name} must be {wanted}, got {described(value)}.{_way_out(self, value)}"
+        error = ValueError if self.choices and isinstance(value, str) else TypeError
+        got = f"got {described(value)}.{_way_out(self, value)}"
+        return error(f"{name} must be {wanted}, {got}")
 
 
 def described(value: Any) -> str:
@@ -117,7 +120,8 @@ def kind_of(annotation: Any) -> Kind | None:
         return kind_of(annotation.__origin__)
     if origin is typing.Literal:
         choices = typing.get_args(annotation)
-        return Kind(tuple(map(repr, choices)), lambda x: x in choices)
+        words = tuple(map(repr, choices))
+        return Kind(words, lambda x: isinstance(x, str) and x in choices, choices=True)
     if origin is not None:
         return _container(origin, typing.get_args(annotation))
     if getattr(annotation, "_is_protocol", False):
@@ -142,7 +146,10 @@ def _any_of(annotations: tuple[Any, ...]) -> Kind | None:
         known.append(alternative)
     words = dict.fromkeys(word for kind in known for word in kind.words)
     at_once = tuple(exact for kind in known for exact in kind.at_once)
-    return Kind(tuple(words), lambda x: any(kind.holds(x) for kind in known), at_once)
+    choices = any(kind.choices for kind in known)
+    return Kind(
+        tuple(words), lambda x: any(kind.holds(x) for kind in known), at_once, choices
+    )
 
 
 def _container(origin: Any, args: tuple[Any, ...]) -> Kind | None:

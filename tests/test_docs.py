@@ -2,11 +2,13 @@
 
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 
 import jax
 import pytest
 
+import optix_tricks
 from benchmarks import readme_table
 from optix_tricks.tricks._registry import FAMILIES
 
@@ -49,3 +51,9 @@ def test_the_tree_of_the_readme_is_the_tree_of_the_package():
     rooms = [p for p in package.iterdir() if p.is_dir() and p.name != "__pycache__"]
     for path in [*rooms, *(p for p in package.glob("*.py") if p.name != "__main__.py")]:
         assert path.name in readme, path.name
+
+
+def test_the_newest_entry_of_the_changelog_is_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## (.+)$", (ROOT / "docs/changelog.md").read_text(), re.M)[1]
+    assert newest == project["version"] == optix_tricks.__version__

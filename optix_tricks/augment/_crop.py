@@ -1,5 +1,7 @@
 """Shift images by a few pixels: a random crop of the padded image."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, PRNGKeyArray
@@ -9,7 +11,11 @@ from optix_tricks.augment._images import Images, check_images, lay_out_like
 
 
 def random_crop(
-    key: PRNGKeyArray, images: Images, *, padding: int = 4, mode: str = "reflect"
+    key: PRNGKeyArray,
+    images: Images,
+    *,
+    padding: int = 4,
+    mode: Literal["reflect", "zero"] = "reflect",
 ) -> Images:
     """Pad each image on all sides and crop its old size at a random place.
 
@@ -56,8 +62,6 @@ def random_crop(
     check_images(images)
     check_count("padding", padding)
     batch, height, width, _ = images.shape
-    if mode not in ("reflect", "zero"):
-        raise ValueError(f'mode must be "reflect" or "zero", got {mode!r}.')
     if mode == "reflect" and padding >= min(height, width):
         raise ValueError(
             f"padding must be below the image's {min(height, width)} pixels to be"

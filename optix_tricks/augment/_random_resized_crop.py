@@ -16,7 +16,7 @@ from optix_tricks.augment._images import (
     to_dtype,
     to_float,
 )
-from optix_tricks.augment._resize import check_method
+from optix_tricks.augment._resize import Method
 
 
 def random_resized_crop(
@@ -26,7 +26,7 @@ def random_resized_crop(
     size: int | tuple[int, int],
     scale: Limits = (0.08, 1.0),
     ratio: Limits = (3 / 4, 4 / 3),
-    method: str = "bilinear",
+    method: Method = "bilinear",
 ) -> Resized:
     """Crop a part of random area and shape from each image and resize it to `size`.
 
@@ -76,7 +76,6 @@ def random_resized_crop(
     new_height, new_width = height_and_width(size)
     check_range("scale", scale, largest=1)
     check_range("ratio", ratio)
-    check_method(method)
     batch, height, width, _ = images.shape
     for_area, for_ratio, for_place = jax.random.split(key, 3)
     a = jax.random.uniform(for_area, (batch, TRIES), minval=scale[0], maxval=scale[1])
@@ -121,7 +120,7 @@ def _weights(
     length: Integer[Array, ""],
     pixels: int,
     new_pixels: int,
-    method: str,
+    method: Method,
 ) -> Float[Array, "{new_pixels} {pixels}"]:
     """Each new pixel's weights of the `length` pixels from `start` on, along one axis."""
     scale = length / new_pixels

@@ -1,7 +1,7 @@
 """Progressive resizing: small images first, larger ones later."""
 
 import math
-from typing import Any
+from typing import Literal
 
 import jax
 
@@ -15,20 +15,11 @@ from optix_tricks.augment._images import (
     to_float,
 )
 
-
-def check_method(method: Any) -> None:
-    """Raise unless `method` is one by which images are resized.
-
-    >>> check_method("lanczos")
-    Traceback (most recent call last):
-    ValueError: method must be "bilinear" or "bicubic", got 'lanczos'.
-    """
-    if method not in ("bilinear", "bicubic"):
-        raise ValueError(f'method must be "bilinear" or "bicubic", got {method!r}.')
+Method = Literal["bilinear", "bicubic"]
 
 
 def resize(
-    images: Images, size: int | tuple[int, int], *, method: str = "bilinear"
+    images: Images, size: int | tuple[int, int], *, method: Method = "bilinear"
 ) -> Resized:
     """Resize all images, antialiased.
 
@@ -63,7 +54,6 @@ def resize(
     Source: "Cubic Convolution Interpolation for Digital Image Processing", Keys, 1981.
     """
     check_images(images)
-    check_method(method)
     batch, _, _, channel = images.shape
     shape = (batch, *height_and_width(size), channel)
     out = jax.image.resize(to_float(images), shape, method, antialias=True)

@@ -1,5 +1,7 @@
 """Up and down between two values, for ever."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
@@ -23,7 +25,7 @@ from optix_tricks.schedules._progress import (
 
 HALVINGS = 1100  # more than a float64 has room for
 
-MODES = ("triangular", "triangular2", "exp_range")
+CycleMode = Literal["triangular", "triangular2", "exp_range"]
 
 
 def cyclical_schedule(
@@ -32,7 +34,7 @@ def cyclical_schedule(
     *,
     up_steps: Whole,
     down_steps: Whole | None = None,
-    mode: str = "triangular",
+    mode: CycleMode = "triangular",
     gamma: ArrayLike = 1.0,
 ) -> optax.Schedule:
     """Go to a peak and back in straight lines, again and again.
@@ -80,8 +82,6 @@ def cyclical_schedule(
     check_number("peak_value", peak_value)
     check_count("up_steps", up_steps, minimum=1)
     check_count("down_steps", down_steps, minimum=1)
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
     check_power("gamma", gamma)
     check_fraction("gamma", gamma)
 

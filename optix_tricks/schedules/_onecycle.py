@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import jax.numpy as jnp
 import optax
@@ -24,7 +25,7 @@ from optix_tricks.schedules._progress import (
     reached,
 )
 
-KINDS = ("cosine", "linear")
+Shape = Literal["cosine", "linear"]
 
 
 def onecycle_schedule(
@@ -33,7 +34,7 @@ def onecycle_schedule(
     *,
     pct_start: int | float = 0.3,
     three_phase: bool = False,
-    kind: str = "cosine",
+    kind: Shape = "cosine",
     div_factor: ArrayLike = 25.0,
     final_div_factor: ArrayLike = 1e4,
 ) -> optax.Schedule:
@@ -88,7 +89,7 @@ def onecycle_momentum_schedule(
     max_value: ArrayLike = 0.95,
     pct_start: int | float = 0.3,
     three_phase: bool = False,
-    kind: str = "cosine",
+    kind: Shape = "cosine",
 ) -> optax.Schedule:
     """Cycle momentum against `onecycle_schedule`: low where the rate is high.
 
@@ -246,11 +247,9 @@ def _divided(
 
 
 def _through(
-    knees: Sequence[int | float], values: Sequence[ArrayLike], kind: str
+    knees: Sequence[int | float], values: Sequence[ArrayLike], kind: Shape
 ) -> optax.Schedule:
     """Pass through each value at its knee; knees may be equal, and need not be whole."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
 
     def schedule(count: ArrayLike) -> Float[Array, "..."]:
         count = as_count(count)

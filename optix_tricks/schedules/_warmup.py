@@ -1,5 +1,7 @@
 """A gentle start in front of any schedule."""
 
+from typing import Literal
+
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -9,7 +11,7 @@ from optix_tricks._paths import Whole
 from optix_tricks.schedules._join import join_schedules
 from optix_tricks.schedules._progress import as_value, check_power, progress
 
-KINDS = ("linear", "constant", "exponential")
+Rise = Literal["linear", "constant", "exponential"]
 
 
 def warmup_schedule(
@@ -17,7 +19,7 @@ def warmup_schedule(
     *,
     warmup_steps: Whole,
     init_value: ArrayLike = 0.0,
-    kind: str = "linear",
+    kind: Rise = "linear",
 ) -> optax.Schedule:
     """Rise to a schedule's first value, then run the schedule.
 
@@ -64,8 +66,6 @@ def warmup_schedule(
         )
     check_count("warmup_steps", warmup_steps)
     check_number("init_value", init_value)
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if kind == "exponential":
         check_power("init_value of an exponential warm-up", init_value)
 

@@ -1,5 +1,7 @@
 """Up, level, down."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
@@ -12,7 +14,7 @@ from optix_tricks.schedules._join import join_schedules
 from optix_tricks.schedules._progress import as_value, progress
 from optix_tricks.schedules._warmup import warmup_schedule
 
-KINDS = ("linear", "1-sqrt")
+Fall = Literal["linear", "1-sqrt"]
 
 
 def wsd_schedule(
@@ -23,7 +25,7 @@ def wsd_schedule(
     decay_steps: Whole,
     init_value: ArrayLike = 0.0,
     end_value: ArrayLike = 0.0,
-    kind: str = "linear",
+    kind: Fall = "linear",
 ) -> optax.Schedule:
     """Warm up, stay, decay.
 
@@ -69,8 +71,6 @@ def wsd_schedule(
     check_number("end_value", end_value)
     check_count("stable_steps", stable_steps)
     check_count("decay_steps", decay_steps, minimum=1)
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
 
     def decay(count: ArrayLike) -> Float[Array, "..."]:
         done, left = progress(count, 0, decay_steps)

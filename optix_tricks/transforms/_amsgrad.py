@@ -1,6 +1,6 @@
 """AMSGrad: Adam whose second moment never falls."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -30,7 +30,7 @@ def scale_by_amsgrad(
     eps_root: ScalarOrSchedule = 0.0,
     mu_dtype: Any = None,
     bias_correction_mu: bool = True,
-    bias_correction_nu: bool | str = True,
+    bias_correction_nu: bool | Literal["after_max"] = True,
     *,
     mask: Mask | None = None,
     state_dtype: Any = None,
@@ -88,11 +88,6 @@ def scale_by_amsgrad(
     References:
       Reddi, Kale and Kumar, On the convergence of Adam and beyond, 2018, algorithm 2.
     """
-    if bias_correction_nu not in (True, False, "after_max"):
-        raise ValueError(
-            "bias_correction_nu must be True, False or 'after_max', got "
-            f"{bias_correction_nu!r}."
-        )
     after = bias_correction_nu == "after_max"
     before = bool(bias_correction_nu) and not after
 
@@ -122,7 +117,7 @@ def amsgrad(
     eps_root: ScalarOrSchedule = 0.0,
     mu_dtype: Any = None,
     bias_correction_mu: bool = True,
-    bias_correction_nu: bool | str = True,
+    bias_correction_nu: bool | Literal["after_max"] = True,
     *,
     mask: Mask | None = None,
     state_dtype: Any = None,

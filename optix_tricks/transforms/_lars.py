@@ -1,7 +1,7 @@
 """LARS: a learning rate for each layer, from the norms of its weights and gradients."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ class ScaleByLarsState(NamedTuple):
         return {"trust_ratio": self.trust_ratio}
 
 
-RATIOS = ("paper", "optax", "page")
+Ratio = Literal["paper", "optax", "page"]
 
 
 def scale_by_lars(
@@ -40,7 +40,7 @@ def scale_by_lars(
     trust_coefficient: ScalarOrSchedule = 0.001,
     weight_decay: ScalarOrSchedule = 0.0,
     eps: ScalarOrSchedule = 0.0,
-    ratio: str = "paper",
+    ratio: Ratio = "paper",
     per_filter: bool = False,
     weight_decay_mask: Mask | None = None,
     trust_ratio_mask: Mask | None = None,
@@ -101,8 +101,6 @@ def scale_by_lars(
     check_positive("trust_coefficient", trust_coefficient)
     check_nonnegative("weight_decay", weight_decay)
     check_nonnegative("eps", eps)
-    if ratio not in RATIOS:
-        raise ValueError(f"ratio must be one of {RATIOS}, got {ratio!r}.")
 
     parts: Callable[[PyTree], PyTree] | None = None
     if weight_decay_mask is not None or trust_ratio_mask is not None:
@@ -193,7 +191,7 @@ def lars(
     momentum: ScalarOrSchedule | None = 0.9,
     nesterov: bool = False,
     *,
-    ratio: str = "paper",
+    ratio: Ratio = "paper",
     per_filter: bool = False,
     mask: Mask | None = no_bias_or_norm,
     state_dtype: Any = None,

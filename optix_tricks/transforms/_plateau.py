@@ -1,6 +1,6 @@
 """Less rate once a metric no longer improves: the plateau as a link of a chain."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
@@ -40,7 +40,7 @@ def reduce_on_plateau(
     accumulation_size: int | ScalarOrSchedule = 1,
     min_scale: ScalarOrSchedule = 0.0,
     *,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
     per_step: bool = True,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -101,7 +101,7 @@ def reduce_on_plateau(
         "accumulation_size": accumulation_size,
         "min_scale": min_scale,
     }
-    check_plateau(**arguments, mode=mode)
+    check_plateau(**arguments)
     hyperparams: dict[str, ScalarOrSchedule] = {
         name: float(given) if isinstance(given, int) else given
         for name, given in arguments.items()
@@ -139,7 +139,9 @@ def reduce_on_plateau(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def observe_plateau(opt_state: PyTree, value: ArrayLike, *, mode: str = "min") -> PyTree:
+def observe_plateau(
+    opt_state: PyTree, value: ArrayLike, *, mode: Literal["min", "max"] = "min"
+) -> PyTree:
     r"""Judge a metric that is there once an epoch; no weight moves.
 
     .. math:: s \leftarrow \text{plateau}(s, v)

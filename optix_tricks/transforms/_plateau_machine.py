@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def plateau(
     cooldown: ArrayLike = 0,
     accumulation_size: ArrayLike = 1,
     min_scale: ArrayLike = 0.0,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
 ) -> Plateau:
     r"""Watch a metric and say by how much to scale the learning rate.
 
@@ -103,9 +103,7 @@ def plateau(
     References:
       `torch.optim.lr_scheduler.ReduceLROnPlateau`; `optax.contrib.reduce_on_plateau`.
     """
-    check_plateau(
-        factor, patience, rtol, atol, cooldown, accumulation_size, min_scale, mode
-    )
+    check_plateau(factor, patience, rtol, atol, cooldown, accumulation_size, min_scale)
     sign = 1.0 if mode == "min" else -1.0
 
     def init() -> PlateauState:
@@ -164,7 +162,6 @@ def check_plateau(
     cooldown: Any,
     accumulation_size: Any,
     min_scale: Any,
-    mode: str,
 ) -> None:
     """Raise unless the arguments of `plateau` that are numbers are in their ranges."""
     check_positive("factor", factor)
@@ -179,5 +176,3 @@ def check_plateau(
     ):
         if isinstance(steps, int | float):
             check_count(name, steps, minimum=minimum)
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode must be min or max, got {mode!r}.")

@@ -12,6 +12,8 @@ import optax
 
 from optix_tricks import schedules
 from optix_tricks._checks import check_fraction, check_nonnegative
+from optix_tricks.schedules._cyclical import CycleMode
+from optix_tricks.schedules._wsd import Fall
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import trick
 
@@ -99,7 +101,11 @@ def steps(context: Context, call: Any) -> Shape:
 
 
 def _cycles(
-    steps: int, *, cycles: int = 4, base_value: float = 0.1, mode: str = "triangular"
+    steps: int,
+    *,
+    cycles: int = 4,
+    base_value: float = 0.1,
+    mode: CycleMode = "triangular",
 ) -> optax.Schedule:
     """Rise and fall between `base_value` and 1, `cycles` times.
 
@@ -148,7 +154,7 @@ def cosine_restarts(context: Context, call: Any) -> Shape:
 
 
 def _stable(
-    steps: int, *, decay_fraction: float = 0.2, kind: str = "linear"
+    steps: int, *, decay_fraction: float = 0.2, kind: Fall = "linear"
 ) -> optax.Schedule:
     """Stay at the peak, and fall in the last fraction of the run.
 

@@ -106,9 +106,7 @@ def test_bad_arguments_raise():
     images = images_of(jnp.uint8)
     with pytest.raises(ValueError, match="padding must be at least 0, got -1"):
         random_crop(KEY, images, padding=-1)
-    with pytest.raises(
-        ValueError, match='mode must be "reflect" or "zero", got \'wrap\''
-    ):
+    with pytest.raises(ValueError, match="mode must be 'reflect' or 'zero', got 'wrap'"):
         random_crop(KEY, images, mode="wrap")
     with pytest.raises(
         ValueError, match=r'padding .*below .* 7 pixels .*got 7; use mode="z'

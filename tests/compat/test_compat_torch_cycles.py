@@ -71,11 +71,11 @@ def test_a_cycle_without_momentum_has_none():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: ours.CyclicLR(0.1, 0.2, 0), "step_size_up must be at least 1, got 0"),
-    (lambda: ours.CyclicLR(0.1, 0.2, 9, mode="saw"), "mode must be one of"),
-    (lambda: ours.CyclicLR(0.1, 0.2, scale_mode="step"), "cycle or iterations"),
+    (lambda: ours.CyclicLR(0.1, 0.2, 9, mode="saw"), "mode must be 'triangular'"),
+    (lambda: ours.CyclicLR(0.1, 0.2, scale_mode="step"), "'cycle' or 'iterations'"),
     (lambda: ours.OneCycleLR(0.1), "total_steps must be given"),
     (lambda: ours.OneCycleLR(0.1, epochs=3), "total_steps must be given"),
-    (lambda: ours.OneCycleLR(0.1, 9, anneal_strategy="cosine"), "cos or linear"),
+    (lambda: ours.OneCycleLR(0.1, 9, anneal_strategy="cosine"), "'cos' or 'linear'"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):

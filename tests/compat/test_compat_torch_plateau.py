@@ -44,8 +44,8 @@ def test_reduce_on_plateau_has_the_rates_of_torch(arguments, seed):
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: ours.ReduceLROnPlateau(0.1, factor=1.0), r"factor must be in \(0, 1\)"),
     (lambda: ours.ReduceLROnPlateau(0.1, patience=-1), "patience must be at least 0"),
-    (lambda: ours.ReduceLROnPlateau(0.1, threshold_mode="no"), "must be rel or abs"),
-    (lambda: ours.ReduceLROnPlateau(0.1, mode="up"), "mode must be min or max"),
+    (lambda: ours.ReduceLROnPlateau(0.1, threshold_mode="no"), "must be 'rel' or 'abs'"),
+    (lambda: ours.ReduceLROnPlateau(0.1, mode="up"), "mode must be 'min' or 'max'"),
 ])  # fmt: skip
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):

@@ -89,7 +89,7 @@ def test_bad_arguments_raise():
         cyclical_schedule(0.1, 0.7, up_steps=0)
     with pytest.raises(ValueError, match="down_steps must be at least 1, got -2"):
         cyclical_schedule(0.1, 0.7, up_steps=3, down_steps=-2)
-    with pytest.raises(ValueError, match=r"triangular2, exp_range, got 'sine'"):
+    with pytest.raises(ValueError, match=r"'triangular2' or 'exp_range', got 'sine'"):
         cyclical_schedule(0.1, 0.7, up_steps=3, mode="sine")
     with pytest.raises(ValueError, match="gamma must be positive, got 0"):
         cyclical_schedule(0.1, 0.7, up_steps=3, gamma=0.0)

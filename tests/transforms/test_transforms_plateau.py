@@ -248,7 +248,7 @@ def test_bad_arguments_raise(make):
         "patience must be a whole number, got 2.5": {"patience": 2.5},
         "cooldown must be at least 0, got -1": {"cooldown": -1},
         "accumulation_size must be at least 1, got 0": {"accumulation_size": 0},
-        "mode must be min or max, got 'most'": {"mode": "most"},
+        "mode must be 'min' or 'max', got 'most'": {"mode": "most"},
     }.items():
         with pytest.raises(ValueError, match=message):
             make(**arguments)

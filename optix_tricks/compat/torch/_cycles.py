@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optax
 from jax.typing import ArrayLike
@@ -43,10 +43,10 @@ def CyclicLR(
     max_lr: ArrayLike,
     step_size_up: Whole = 2000,
     step_size_down: Whole | None = None,
-    mode: str = "triangular",
+    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
     gamma: ArrayLike = 1.0,
     scale_fn: Callable[[Any], Any] | None = None,
-    scale_mode: str = "cycle",
+    scale_mode: Literal["cycle", "iterations"] = "cycle",
     cycle_momentum: bool = True,
     base_momentum: ArrayLike = 0.8,
     max_momentum: ArrayLike = 0.9,
@@ -92,8 +92,6 @@ def CyclicLR(
     check_count("step_size_up", step_size_up, minimum=1)
     down = step_size_up if step_size_down is None else step_size_down
     check_count("step_size_down", down, minimum=1)
-    if scale_mode not in ("cycle", "iterations"):
-        raise ValueError(f"scale_mode must be cycle or iterations, got {scale_mode!r}.")
     height = cyclical_schedule(
         0.0,
         1.0,
@@ -131,7 +129,7 @@ def OneCycleLR(
     epochs: Whole | None = None,
     steps_per_epoch: Whole | None = None,
     pct_start: int | float = 0.3,
-    anneal_strategy: str = "cos",
+    anneal_strategy: Literal["cos", "linear"] = "cos",
     cycle_momentum: bool = True,
     base_momentum: ArrayLike = 0.85,
     max_momentum: ArrayLike = 0.95,
@@ -186,10 +184,6 @@ def OneCycleLR(
         check_count("epochs", epochs, minimum=1)
         check_count("steps_per_epoch", steps_per_epoch, minimum=1)
         total_steps = epochs * steps_per_epoch
-    if anneal_strategy not in ("cos", "linear"):
-        raise ValueError(
-            f"anneal_strategy must be cos or linear, got {anneal_strategy!r}."
-        )
     shape: dict[str, Any] = {
         "pct_start": pct_start,
         "three_phase": three_phase,

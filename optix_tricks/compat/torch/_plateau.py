@@ -1,5 +1,7 @@
 """PyTorch's ReduceLROnPlateau, as a state machine."""
 
+from typing import Literal
+
 from optix_tricks._checks import check_count, check_nonnegative, check_positive
 from optix_tricks.transforms import plateau
 from optix_tricks.transforms._plateau_machine import Plateau
@@ -7,11 +9,11 @@ from optix_tricks.transforms._plateau_machine import Plateau
 
 def ReduceLROnPlateau(
     lr: float,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
     factor: float = 0.1,
     patience: int = 10,
     threshold: float = 1e-4,
-    threshold_mode: str = "rel",
+    threshold_mode: Literal["rel", "abs"] = "rel",
     cooldown: int = 0,
     min_lr: float = 0.0,
     eps: float = 1e-8,
@@ -69,8 +71,6 @@ def ReduceLROnPlateau(
     check_count("patience", patience)
     if not 0 < factor < 1:
         raise ValueError(f"factor must be in (0, 1), got {factor!r}.")
-    if threshold_mode not in ("rel", "abs"):
-        raise ValueError(f"threshold_mode must be rel or abs, got {threshold_mode!r}.")
     is_relative = threshold_mode == "rel"
     return plateau(
         factor,
