@@ -24,6 +24,7 @@ from optix_tricks.reports._web import document
 
 _PANEL = (4.9, 3.3)
 _QUANTITIES = (("test", "loss"), ("test", "accuracy"), ("train", "loss"))
+_LONGEST = 28  # characters of a name in the figure
 _LEFT_OUT = "left out"
 
 
@@ -99,7 +100,8 @@ def plot_comparison(
             rows = getattr(run, kind)
             look: dict[str, Any] = (LINE | DOTTED) if kind == "test" else THIN
             look = look | {"color": colors[i % 6], "linestyle": "-" if i < 6 else "--"}
-            ax.plot(rows["step"], unit * column(rows, name), label=label, **look)
+            short = label if len(label) <= _LONGEST else f"…{label[1 - _LONGEST :]}"
+            ax.plot(rows["step"], unit * column(rows, name), label=short, **look)
         if name == "loss" and any(map(wants_log, runs)):
             ax.set_yscale("log", nonpositive="mask")
         dress(ax, step_label(runs[0]), theme)

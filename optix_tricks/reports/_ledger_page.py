@@ -74,7 +74,8 @@ def _html(recipe: str, summary: Mapping[str, Any]) -> str:
         f"<p>{_about(summary)}</p>",
         '<div class="tools"><input id="word" placeholder="a word of a row"'
         ' aria-label="filter by a word"><select id="verdict" aria-label="filter by'
-        f' verdict"><option value="">every verdict</option>{options}</select></div>',
+        f' verdict"><option value="">every verdict</option>{options}</select>'
+        '<span id="count" role="status"></span></div>',
         f'<div class="scroll"><table class="ledger"><thead><tr>{heads}</tr></thead>',
         f"<tbody>{body}</tbody></table></div>",
         f"<h2>The base</h2>{_base(summary)}",
@@ -88,9 +89,11 @@ def _html(recipe: str, summary: Mapping[str, Any]) -> str:
 def _about(summary: Mapping[str, Any]) -> str:
     train, test = summary["examples"]
     looks = ", ".join(map(str, summary["looks"]))
+    count = summary["epochs"]
+    epochs = f"{count} epoch" + "s" * (count != 1)
     return (
-        f"{train:,} training and {test:,} test examples, {summary['epochs']} epochs in"
-        f" batches of {summary['batch_size']}. Every number is with the trick less"
+        f"{train:,} training and {test:,} test examples, {epochs} in batches of"
+        f" {summary['batch_size']}. Every number is with the trick less"
         " without it, of pairs of trainings with the same seed, initial weights and order"
         f" of the data. Intervals are of {100 * (1 - summary['error']):g} %, over looks"
         f" after {looks} pairs together; a trick got no more pairs once its interval left"
@@ -105,7 +108,7 @@ def _row(row: Mapping[str, Any], widest: Mapping[str, float]) -> str:
     time = cost.get("step_ratio")
     holds = " *" if row["p_corrected"] is not None and row["p_corrected"] < 0.05 else ""
     cells = [
-        (row["name"][1:], f"<strong>{escape(row['name'])}</strong>"),
+        (row["name"][1:], _opens(row["name"])),
         _interval(row["accuracy"], 100.0, 1, widest["accuracy"]),
         _interval(row["loss"], 1.0, -1, widest["loss"]),
         (row["seeds"], row["seeds"]),
@@ -118,6 +121,10 @@ def _row(row: Mapping[str, Any], widest: Mapping[str, float]) -> str:
     verdict = escape(row["verdict"])
     runs = f'<tr class="runs" hidden><td colspan="{len(COLUMNS)}">{_runs(row)}</td></tr>'
     return f'<tr class="row" data-verdict="{verdict}">{tds}</tr>{runs}'
+
+
+def _opens(name: str) -> str:
+    return f'<button aria-expanded="false" title="its trainings">{escape(name)}</button>'
 
 
 def _runs(row: Mapping[str, Any]) -> str:
@@ -210,8 +217,9 @@ def _base(summary: Mapping[str, Any]) -> str:
         f"<tr>{''.join(f'<td>{escape(str(x))}</td>' for x in row)}</tr>"
         for row in summary["setup"]
     )
-    heads = "<tr><th>slot</th><th>trick</th><th>numbers</th></tr>"
-    return f'<div class="scroll"><table>{heads}{rows}</table></div>'
+    names = "<th>slot</th><th>trick</th><th>numbers</th>"
+    heads = f"<thead><tr>{names}</tr></thead>"
+    return f'<div class="scroll"><table class="setup">{heads}{rows}</table></div>'
 
 
 def _refused(refused: Mapping[str, str]) -> str:
@@ -233,4 +241,4 @@ def _environments(environments: list[Mapping[str, Any]]) -> str:
         f" {escape(str(x.get('commit') or '')[:10])}</td></tr>"
         for x in environments
     )
-    return f'<div class="scroll"><table>{rows}</table></div>'
+    return f'<div class="scroll"><table class="narrow">{rows}</table></div>'

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -87,12 +86,16 @@ class Browser:
         while not self.loaded:
             self._read()
         self.settle()
+        self.send("Page.bringToFront")
 
     def look(self, *, width=1280, height=900, dark=False, media="") -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1}
         self.send("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
+
+    def scripts(self, *, run: bool) -> None:
+        self.send("Emulation.setScriptExecutionDisabled", value=not run)
 
     def settle(self) -> None:
         """Wait until what was to be drawn is drawn."""
@@ -149,10 +152,6 @@ class Browser:
         left, top, width, height = found
         return left + x * width, top + y * height
 
-    def shot(self, path: Path, *, whole=True) -> None:
-        got = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(got["data"]))
-
     def whole_shot(self, path: Path) -> None:
         """The page from its head to its end."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
@@ -165,7 +164,3 @@ class Browser:
     def printed(self, path: Path) -> None:
         got = self.send("Page.printToPDF", printBackground=True)
         path.write_bytes(base64.b64decode(got["data"]))
-
-
-def wait(seconds: float) -> None:
-    time.sleep(seconds)

@@ -1,27 +1,51 @@
 // Sorts, filters and opens the rows of a ledger.
 "use strict";
-const body = document.querySelector('.ledger tbody');
-const groups = () =>
-  [...body.querySelectorAll('tr.row')].map(r => [r, r.nextElementSibling]);
-document.querySelectorAll('.ledger th button').forEach((b, i) => b.onclick = () => {
-  const up = b.dataset.up = b.dataset.up === '1' ? '' : '1';
-  const of = g => g[0].cells[i].dataset.key;
-  const number = x => x === '' ? -Infinity : Number(x);
-  const order = (a, c) => isNaN(of(a)) || isNaN(of(c))
-    ? of(a).localeCompare(of(c)) : number(of(a)) - number(of(c));
-  const sorted = groups().sort(order);
-  if (!up) sorted.reverse();
-  sorted.forEach(g => body.append(...g));
-});
-const word = document.querySelector('#word');
-const verdict = document.querySelector('#verdict');
-word.oninput = verdict.onchange = () => groups().forEach(([row, runs]) => {
-  const seen = row.textContent.toLowerCase().includes(word.value.toLowerCase())
-    && (!verdict.value || row.dataset.verdict === verdict.value);
-  row.hidden = !seen;
-  runs.hidden = !seen || !row.classList.contains('shown');
-});
-body.onclick = event => {
-  const row = event.target.closest('tr.row');
-  if (row) row.nextElementSibling.hidden = !row.classList.toggle('shown');
-};
+(() => {
+  const body = document.querySelector(".ledger tbody");
+  const heads = [...document.querySelectorAll(".ledger thead th")];
+  const groups = () => [...body.querySelectorAll("tr.row")].map(row => [row, row.nextElementSibling]);
+  const all = groups().length;
+
+  heads.forEach((head, i) => {
+    head.firstElementChild.onclick = () => {
+      const key = ([row]) => row.cells[i].dataset.key;
+      const isText = groups().some(group => isNaN(key(group)));
+      const was = head.ariaSort;
+      const rises = was ? was === "descending" : isText; // numbers begin with the highest
+      heads.forEach(other => { other.ariaSort = null; });
+      head.ariaSort = rises ? "ascending" : "descending";
+      const order = (a, b) => {
+        if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === ""); // last
+        const by = isText ? key(a).localeCompare(key(b)) : key(a) - key(b);
+        return rises ? by : -by;
+      };
+      groups().sort(order).forEach(group => body.append(...group));
+    };
+  });
+
+  const show = ([row, runs], isSeen) => {
+    row.hidden = !isSeen;
+    runs.hidden = !isSeen || row.querySelector("button").ariaExpanded !== "true";
+  };
+  const word = document.getElementById("word");
+  const verdict = document.getElementById("verdict");
+  word.oninput = verdict.onchange = () => {
+    const wanted = word.value.trim().toLowerCase();
+    let seen = 0;
+    groups().forEach(group => {
+      const isSeen = group[0].textContent.toLowerCase().includes(wanted)
+        && (!verdict.value || group[0].dataset.verdict === verdict.value);
+      show(group, isSeen);
+      seen += isSeen;
+    });
+    document.getElementById("count").textContent = `${seen} of ${all} rows`;
+  };
+  word.oninput();
+  body.onclick = event => {
+    const row = event.target.closest("tr.row");
+    if (!row) return;
+    const button = row.querySelector("button");
+    button.ariaExpanded = String(button.ariaExpanded !== "true");
+    show([row, row.nextElementSibling], true);
+  };
+})();
