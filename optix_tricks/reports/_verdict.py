@@ -15,17 +15,18 @@ WELL = ("healthy", "converged", "schedule ended")
 
 
 class Next(NamedTuple):
-    """Commands that tell more, with {run} and {recipe}, and tricks that may help."""
+    """Commands with places for `run`, `recipe`, `longer`, and tricks that may help."""
 
     commands: tuple[str, ...] = ("optix-tricks diagnose run {run} --probe",)
     tricks: tuple[str, ...] = ()
 
 
+LONGER = "optix-tricks train --resume {run} --epochs {longer}"
 RATES = "optix-tricks lr-find {recipe}"
 CURVATURE = "optix-tricks diagnose curvature {run}"
 USE = ("optix-tricks predict {run} FILE", "optix-tricks ablate {recipe}")
 NEXT = {
-    "healthy": Next(USE),
+    "healthy": Next((LONGER, *USE)),
     "converged": Next(USE, ("mixup", "cutout", "ema")),
     "schedule ended": Next((RATES, *USE), ("cosine", "ema")),
     "critical point": Next((CURVATURE,), ("gradient_noise", "he_normal")),
@@ -65,7 +66,12 @@ def verdict(run: Run, told: Diagnosis | None) -> str:
     """The diagnosis with its evidence, and the way on: commands, and cards of tricks."""
     if told is None:
         return ""
-    given = {"run": shlex.quote(str(run.path)), "recipe": shlex.quote(run.recipe)}
+    epochs = run.config.get("epochs")
+    given = {
+        "run": shlex.quote(str(run.path)),
+        "recipe": shlex.quote(run.recipe),
+        "longer": f"{2 * epochs:g}" if isinstance(epochs, int | float) else "N",
+    }
     way = NEXT[told.verdict]
     commands = " · ".join(
         f"<code>{escape(each.format(**given))}</code>" for each in way.commands
