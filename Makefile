@@ -12,7 +12,7 @@ NEWER := $(firstword $(foreach v,3.13 3.12,$(shell \
 	command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && command -v python$(v) \
 	|| ls -d $(HOME)/.pyenv/versions/$(v).*/bin/python 2>/dev/null | tail -n 1)))
 
-.PHONY: train test test-all test-newer lint types docs bench vendor clean
+.PHONY: train test test-all test-newer package lint types docs bench vendor clean
 
 train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
@@ -39,6 +39,10 @@ ifneq ($(NEWER),)
 else
 	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
 endif
+
+# The source archive, the wheel made of it, and what the base alone serves.
+package: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/test_base.py -m slow
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

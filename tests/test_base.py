@@ -1,5 +1,6 @@
 """What the base alone serves, and what it says where an extra is wanted."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -28,14 +29,19 @@ def test_each_room_of_the_base_works_where_the_extras_are_refused():
 
 @pytest.mark.slow
 def test_each_room_of_the_base_works_where_the_base_alone_is_installed(tmp_path):
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, ROOT)
+    builder, built = tmp_path / "builder", tmp_path / "built"
+    run(sys.executable, "-m", "pip", "install", "--target", builder, "hatchling")
+    by_it = {"PATH": os.environ["PATH"], "PYTHONPATH": str(builder)}
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", built)
+    run(*build, cwd=ROOT, env=by_it)
     venv.create(tmp_path / "fresh", with_pip=True)
-    fresh, (wheel,) = tmp_path / "fresh" / "bin", tmp_path.glob("*.whl")
-    run(fresh / "python", "-m", "pip", "install", wheel)
+    fresh, (source,) = tmp_path / "fresh" / "bin", built.glob("*.tar.gz")
+    run(fresh / "python", "-m", "pip", "wheel", "--no-deps", "-w", built, source)
+    run(fresh / "python", "-m", "pip", "install", *built.glob("*.whl"))
     inherited = {"PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"}
     assert run(fresh / "python", PROGRAM, cwd=tmp_path, env=inherited) == USED
     command = subprocess.run(
-        [fresh / "optix-tricks", "train", "digits"], capture_output=True
+        [fresh / "optix-tricks", "train", "digits"], capture_output=True, env=inherited
     )
     assert command.returncode == 1
     said = b"error: tyro is not installed: pip install 'optix_tricks[train]'.\n"
