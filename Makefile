@@ -69,7 +69,7 @@ bench: $(VENV)/installed-bench
 # Pure Python packages for a machine that has jax, flax and optax and reaches no registry.
 vendor: $(VENV)/bin/python
 	$(PIP) --upgrade --no-deps --target .vendor \
-		jaxtyping wadler-lindig matfree tensorboardX packaging protobuf
+		jaxtyping wadler-lindig matfree
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

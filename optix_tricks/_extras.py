@@ -15,7 +15,6 @@ MODULES = {
         "matplotlib",
         "scipy",
         "sklearn",
-        "tensorboardX",
         "tensorflow_datasets",
         "tyro",
     ),

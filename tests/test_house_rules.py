@@ -73,7 +73,7 @@ ALLOWED = {
     "grain": {"training"},
     "sklearn": {"training"},
     "orbax": {"training", "testing"},
-    "tensorboardX": {"training"},
+    "tensorboardX": set(),
     "rich": {"training", "cli"},
     "matplotlib": {"reports"},
     "tyro": {"cli"},

@@ -65,7 +65,7 @@ def run_settings(
     check_agreement(flat(settings.as_json() | {"data_dir": None}))
     try:
         dataset = settings.load()
-        job = settings.job(dataset)
+        job = settings.job(dataset, at_once=True)
         placed = place_run(job.batch_size, devices=places.devices, layout=places.layout)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error

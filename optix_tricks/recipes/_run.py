@@ -84,13 +84,16 @@ class Run:
         ]
         return dataclasses.replace(self, setup=self.setup.without(*loading))
 
-    def plan(self, dataset: Dataset) -> Plan:
-        """Build what jobs of any seed share, and optimisers of any rate."""
-        return self.setup.plan(dataset, restore=restore)
+    def plan(self, dataset: Dataset, *, at_once: bool = False) -> Plan:
+        """Build what jobs of any seed share, and optimisers of any rate.
 
-    def job(self, dataset: Dataset) -> Job:
+        `at_once` is for a process that builds one: see `optix_tricks.tricks.Context`.
+        """
+        return self.setup.plan(dataset, restore=restore, at_once=at_once)
+
+    def job(self, dataset: Dataset, *, at_once: bool = False) -> Job:
         """Build the job."""
-        return self.plan(dataset).job(self.seed)
+        return self.plan(dataset, at_once=at_once).job(self.seed)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings: what numbers cannot tell is in the recipe's module."""

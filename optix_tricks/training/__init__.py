@@ -46,7 +46,8 @@ from optix_tricks.training._chips import CHIPS, Chip, chip_of
 from optix_tricks.training._compiling import compiler_options, jit
 from optix_tricks.training._confusion import confusion_matrix
 from optix_tricks.training._data import load_dataset, load_tfds
-from optix_tricks.training._dataset import DataError, Dataset, load_arrays, load_digits
+from optix_tricks.training._dataset import DataError, Dataset, load_arrays
+from optix_tricks.training._digits import load_digits
 from optix_tricks.training._early_stopping import (
     EarlyStopping,
     EarlyStoppingState,

@@ -27,10 +27,10 @@ from optix_tricks.training._dataset import (
     checked,
     explained,
     load_arrays,
-    load_digits,
     require,
     write_npz,
 )
+from optix_tricks.training._digits import load_digits
 from optix_tricks.training._generated import generate
 from optix_tricks.training._tables import load_breast_cancer, load_diabetes
 from optix_tricks.training._text import load_topics

@@ -1,6 +1,6 @@
 """Data as arrays in memory; images of one class each are checked once.
 
-scikit-learn is imported only when its digits are asked for; TFDS is in data.py.
+Those by name are in `_data.py`.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from optix_tricks._extras import needed, pip_line
+from optix_tricks._extras import pip_line
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._npz import read_arrays
 
@@ -60,25 +60,6 @@ class Dataset(NamedTuple):
         mean = weights @ levels
         std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 1e-12))
         return mean.astype(np.float32), std.astype(np.float32)
-
-
-def load_digits() -> Dataset:
-    """Load scikit-learn's bundled handwritten digits: 1,797 images of 8 × 8 pixels.
-
-    The split is fixed: scikit-learn's `train_test_split`, stratified by class, 360 test
-    images, `random_state=0`. Grey levels 0..16 are spread over 0..255.
-
-    >>> digits = load_digits()
-    >>> digits.train.inputs.shape, digits.test.inputs.shape, len(digits.class_names)
-    ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
-    """
-    bunch = needed("sklearn.datasets").load_digits()
-    images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
-    splits = needed("sklearn.model_selection").train_test_split(
-        images, bunch.target, test_size=360, stratify=bunch.target, random_state=0
-    )
-    keys = ("train_images", "test_images", "train_labels", "test_labels")
-    return checked("digits", dict(zip(keys, splits, strict=True)))
 
 
 def load_arrays(path: PathLike) -> Dataset:

@@ -1,13 +1,15 @@
 """TensorBoard's event files, written at once, so that a full disk is known at once."""
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
-from optix_tricks._extras import needed
 from optix_tricks._files import refuse_link
 from optix_tricks.training._dataset import PathLike
+from optix_tricks.training._event_records import record, scalars, start, version
 from optix_tricks.training._run_directory import RunDirectory, explained
 
 
@@ -27,23 +29,17 @@ class EventFile:
     """
 
     def __init__(self, directory: PathLike, *, from_step: int):
-        # Here, since tensorboardX imports PyTorch where there is one.
-        writer = needed("tensorboardX.event_file_writer")
-        event_pb2 = needed("tensorboardX.proto.event_pb2")
-        summary_pb2 = needed("tensorboardX.proto.summary_pb2")
-
         directory = Path(directory)
         self._run = directory.parent
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        event = self._event(wall_time=time.time(), step=from_step, session_log=start)
+        now = time.time()
+        # TensorBoard reads them in the order of their names: by second, then by step.
+        name = f"events.out.tfevents.{int(now):010d}.{gethostname()}.{from_step:012d}"
         with explained(self._run):
             refuse_link(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            # The library names files by the second: two of one second must differ.
-            suffix = f".{from_step:012d}"
-            self._writer = writer.EventsWriter(str(directory / "events"), suffix)
-            self._writer.write_event(event)
+            refuse_link(directory / name)
+            self._file = (directory / name).open("wb")
+            self._write([version(now), start(now, from_step)])
 
     def __enter__(self) -> "EventFile":
         """Return self."""
@@ -52,18 +48,22 @@ class EventFile:
     def __exit__(self, *error: object) -> None:
         """Close the file."""
         with explained(self._run):
-            self._writer.close()
+            self._file.close()
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Write rows of metrics, each as one event, and flush."""
         with explained(self._run):
-            for row in rows:
-                values = [
-                    self._summary.Value(tag=f"{row['kind']}/{name}", simple_value=x)
-                    for name, x in row.items()
-                    if name not in ("kind", "step", "epoch")
-                ]
-                event = self._event(wall_time=time.time(), step=row["step"])
-                event.summary.CopyFrom(self._summary(value=values))
-                self._writer.write_event(event)
-            self._writer.flush()
+            self._write(map(_event_of, rows))
+
+    def _write(self, events: Iterable[bytes]) -> None:
+        self._file.write(b"".join(map(record, events)))
+        self._file.flush()
+
+
+def _event_of(row: dict[str, Any]) -> bytes:
+    numbers = [
+        (f"{row['kind']}/{name}", x)
+        for name, x in row.items()
+        if name not in ("kind", "step", "epoch")
+    ]
+    return scalars(time.time(), row["step"], numbers)

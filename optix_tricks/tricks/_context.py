@@ -71,6 +71,8 @@ class Context:
       rate: the learning rate at each update, as the optimiser takes it.
       network: as functions, once it is made.
       restore: returns the network of an earlier run, by the path of its directory.
+      at_once: make a network of this package's as one program, for a process that makes
+        one: its first then takes a third of the time, and each later one longer.
     """
 
     dataset: Dataset
@@ -82,6 +84,7 @@ class Context:
     rate: optax.Schedule | None = None
     network: Network = NO_NETWORK
     restore: Callable[[str], Earlier] = _unknown
+    at_once: bool = False
 
     @property
     def example(self) -> Batch:

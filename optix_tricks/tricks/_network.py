@@ -17,6 +17,7 @@ from jaxtyping import Array, Key
 from optix_tricks._tree import PyTree
 from optix_tricks.layers import unopened_bounds
 from optix_tricks.training import Apply, Policy, functional
+from optix_tricks.training._compiling import jit_once
 from optix_tricks.tricks._chain import Parts, only
 from optix_tricks.tricks._context import Context, Network, named_key
 from optix_tricks.tricks._exchange import (
@@ -116,6 +117,8 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     if isinstance(network, nnx.Module):
         _check_taken(parts, set(), policy)
 
+    if context.at_once and _is_ours(setup):
+        network = _at_once(network)
     module = functools.partial(_module, network, parts, context)
 
     @functools.lru_cache(maxsize=1)  # the first seed's is what the function comes from
@@ -129,6 +132,33 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
         return params, stats
 
     return _applied(Network(split(0)[0], init, module), parts)
+
+
+def _is_ours(setup: Setup) -> bool:
+    """Whether the network is one of this package's, which can be traced."""
+    return any(
+        getattr(each.calls, "__module__", "").startswith("optix_tricks.")
+        for each in setup.filled()["network"][-1:]
+    )
+
+
+def _at_once(network: Callable[..., nnx.Module]) -> Callable[..., nnx.Module]:
+    """Let a function draw all arrays in one program, not each in one of its own."""
+
+    @functools.wraps(network)
+    def make(context: Context, *, rngs: nnx.Rngs, **parts: Any) -> nnx.Module:
+        streams, before = nnx.split(rngs)
+
+        def drawn(state: Any) -> Any:
+            own = nnx.merge(streams, state)
+            return nnx.split((network(context, rngs=own, **parts), own))
+
+        model, after = nnx.merge(*jit_once(drawn)(before))
+        nnx.update(rngs, nnx.state(after))
+        return model
+
+    make.__signature__ = inspect.signature(network)  # type: ignore[attr-defined]
+    return make
 
 
 def _warn_of_closed_bounds(model: nnx.Module, steps: int) -> None:

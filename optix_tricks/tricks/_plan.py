@@ -112,7 +112,11 @@ class Plan:
 
 
 def make_plan(
-    setup: Setup, dataset: Dataset, *, restore: Callable[[str], Earlier] | None = None
+    setup: Setup,
+    dataset: Dataset,
+    *,
+    restore: Callable[[str], Earlier] | None = None,
+    at_once: bool = False,
 ) -> Plan:
     """Make all parts of a setup for these data.
 
@@ -133,7 +137,7 @@ def make_plan(
     check_levels(setup)
     check_positive("epochs", setup.epochs)
     check_nonnegative("learning_rate", peak_of(setup))
-    context = Context(dataset, setup.epochs, setup.batch_size)
+    context = Context(dataset, setup.epochs, setup.batch_size, at_once=at_once)
     if restore is not None:
         context = dataclasses.replace(context, restore=restore)
     _check_needs(setup, context)

@@ -234,7 +234,7 @@ class Setup:
         """Return the functions of the training on these data, which know no seed.
 
         `restore(run)`, if given, returns the network of an earlier run, for tricks that
-        learn from one; see `optix_tricks.tricks.Earlier`.
+        learn from one; see `optix_tricks.tricks.Earlier`. `at_once` is the context's.
         """
         from optix_tricks.training._saving import every
         from optix_tricks.tricks._plan import make_plan

@@ -235,3 +235,24 @@ def test_a_network_that_is_not_for_these_data_says_what_it_needs(case):
     chosen, data, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         base().take(chosen).plan(data)
+
+
+@pytest.mark.parametrize(
+    "tricked",
+    [
+        [tricks.resnet9(width=2)],
+        [tricks.resnet9(width=2), tricks.group_norm(2), tricks.dropout(0.1)],
+        [tricks.mlp(width=4), tricks.orthogonal],
+    ],
+    ids=["resnet9", "parts", "mlp"],
+)
+def test_a_network_that_is_made_at_once_has_the_same_bits(tricked):
+    setup = Setup(epochs=1, batch_size=4).take(tricks.sgd(0.1), *tricked)
+    data = DATA
+    for seed in (0, 3):
+        one, other = (
+            setup.plan(data, at_once=at_once).job(seed) for at_once in (False, True)
+        )
+        for a, b in ((one.params, other.params), (one.batch_stats, other.batch_stats)):
+            assert jax.tree.structure(a) == jax.tree.structure(b)
+            jax.tree.map(np.testing.assert_array_equal, a, b)
