@@ -1,12 +1,14 @@
 """`optix-tricks train`."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from rich.console import Console
 
+from optix_tricks._extras import needed
 from optix_tricks.cli._evaluate import of_test
 from optix_tricks.cli._options import UsageError, folded, new_path
 from optix_tricks.cli._places import Places, TrainOptions, join, norms_of, places_of
@@ -55,13 +57,14 @@ def run_settings(
     about: Callable[[Any], str] = lambda dataset: "",
 ) -> None:
     """Train, and print what is done, what it came to and what to do next."""
-    from optix_tricks.reports import write_report
-    from optix_tricks.reports._read import PROFILE, find_trace
     from optix_tricks.training import train
     from optix_tricks.training._hosts import check_agreement, is_first, together
     from optix_tricks.training._resuming import flat
     from optix_tricks.training._run_devices import place_run
 
+    for name in ("matplotlib", "PIL"):  # which are imported once there is a page to draw
+        if find_spec(name) is None:
+            needed(name)
     check_agreement(flat(settings.as_json() | {"data_dir": None}))
     try:
         dataset = settings.load()
@@ -94,6 +97,9 @@ def run_settings(
     if not run.writes:
         together("the page is written")
         return
+    from optix_tricks.reports import write_report
+    from optix_tricks.reports._read import PROFILE, find_trace
+
     page = write_report(run.path)
     together("the page is written")
     table = of_test(result.test)

@@ -213,6 +213,16 @@ def test_a_file_that_raises_names_the_users_line(case, mine, capsys):
     assert "Traceback" not in err
 
 
+def test_data_that_cannot_be_told_apart_are_said_in_one_line(mine, capsys):
+    absent = MINE.replace("y = (x[:, 0] > 0)", "y = (np.arange(120) > 99)")
+    mine.write_text(absent)
+    code, _, err = run(capsys, "show", "./mine.py")
+    assert (code, err) == (0, "")
+    code, _, err = run(capsys, "train", "./mine.py", "--epochs", "1", "--run-dir", "r")
+    said = "warning: no training example is of yes, as 20 test examples are: "
+    assert (code, err.startswith(said), err.count("\n")) == (0, True, 1), err
+
+
 def test_there_is_no_such_file_or_module(mine, capsys):
     for name, message in (
         ("./other.py", "there is no file other.py"),
