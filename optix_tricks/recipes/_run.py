@@ -21,6 +21,7 @@ from optix_tricks.training._dataset import PathLike
 from optix_tricks.tricks import Setup, Trick
 from optix_tricks.tricks._plan import Plan
 from optix_tricks.tricks._setup import OF_RUN
+from optix_tricks.tricks._targets import check_classes
 
 FORMAT = 3  # of the settings
 COPY = "recipe.py"  # in the run's directory, of a file or module of one's own
@@ -42,12 +43,16 @@ class Run:
         """Return the data: the recipe's own, or the data set of this name; split.
 
         Raises:
-          ValueError: see `split_validation`.
+          ValueError: if its examples are of one class alone; see `split_validation`.
+
+        Warns:
+          AbsentClass: if test examples are of classes that no training example has.
         """
         if self.recipe.data is not None:
             data = self.recipe.data()
         else:
             data = load_dataset(str(self.dataset), data_dir=self.data_dir)
+        check_classes(data)
         if not self.validation:
             return data
         return split_validation(data, self.validation, seed=self.seed)

@@ -136,11 +136,11 @@ def advice(suggestions: RateSuggestions, own: float) -> str:
     if not 1 / 3 < ratio < 3:
         beside = f"The recipe's own is {own:g}."
     return (
-        f"Take {steepest.rate:.2g}, the steepest: there the loss falls fastest, and"
-        " trained to the end it came nearest to the best rate. The minimum / 10 is the"
-        " careful choice, and slower; the valley often begins where the loss is still"
-        " flat, far too low. It is a peak, for a rate that warms up and falls; held"
-        f" constant it has to be lower. {beside}"
+        f"Take {steepest.rate:.2g}, the steepest: there the loss falls fastest, and where"
+        " all three were trained to the end it came nearest to the best rate. The minimum"
+        " / 10 is the careful choice, and slower; the valley often begins where the loss"
+        " is still flat, far too low. It is a peak, for a rate that warms up and falls;"
+        f" held constant it has to be lower. {beside}"
     )
 
 

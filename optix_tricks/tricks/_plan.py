@@ -26,12 +26,7 @@ from optix_tricks.tricks._gradients import skip_nonfinite
 from optix_tricks.tricks._metric import of_outputs
 from optix_tricks.tricks._network import check_levels, make_network
 from optix_tricks.tricks._setup import Setup
-from optix_tricks.tricks._targets import (
-    check_classes,
-    default_loss,
-    kind_of,
-    obvious_metrics,
-)
+from optix_tricks.tricks._targets import default_loss, kind_of, obvious_metrics
 
 
 def _data_set(context: Context) -> str:
@@ -141,7 +136,6 @@ def make_plan(
     if restore is not None:
         context = dataclasses.replace(context, restore=restore)
     _check_needs(setup, context)
-    check_classes(context)
     context = _with_rate(setup, context)
     network = make_network(setup, setup.parts(context, OF_NETWORK), context)
     context = dataclasses.replace(context, network=network)

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from optix_tricks.losses import cross_entropy, mean_squared_error
 from optix_tricks.training import (
+    Dataset,
     Metric,
     absolute_error,
     accuracy,
@@ -48,7 +49,7 @@ class AbsentClass(UserWarning):
     """A class is tested that is not trained on."""
 
 
-def check_classes(context: Context) -> None:
+def check_classes(dataset: Dataset) -> None:
     """Hold the classes of examples against each other, those of training and of the test.
 
     Raises:
@@ -57,8 +58,9 @@ def check_classes(context: Context) -> None:
     Warns:
       AbsentClass: if test examples are of classes that no training example has.
     """
-    train, test = context.dataset.train.targets, context.dataset.test.targets
-    if kind_of(context) != "classes" or np.ndim(train) != 1:
+    train, test = dataset.train.targets, dataset.test.targets
+    is_class = np.issubdtype(getattr(train, "dtype", np.float32), np.integer)
+    if not is_class or np.ndim(train) != 1:
         return
     seen, asked = np.unique(train), np.unique(test)
     if len(seen) == 1 and np.isin(asked, seen).all():
@@ -68,7 +70,7 @@ def check_classes(context: Context) -> None:
         )
     absent = np.setdiff1d(asked, seen)
     if absent.size:
-        names = context.dataset.class_names
+        names = dataset.class_names
         said = [names[i] if i < len(names) else str(i) for i in absent[:3].tolist()]
         warnings.warn(
             f"no training example is of {', '.join(said)}{', ...' * (len(absent) > 3)},"

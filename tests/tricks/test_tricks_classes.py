@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 
-from optix_tricks import tricks
-from optix_tricks.tricks import Setup
-from optix_tricks.tricks._targets import AbsentClass
-from tests.tricks.toys import dataset
-
-SETUP = Setup(epochs=1, batch_size=4).take(tricks.mlp(width=2), tricks.sgd(0.1))
+from optix_tricks.tricks._targets import AbsentClass, check_classes
+from tests.tricks.toys import dataset, text
 
 
 def of(train, test):
@@ -24,11 +20,12 @@ def of(train, test):
 def test_one_class_is_refused():
     said = "must be of two classes or more, got 2 alone: there is nothing to tell apart"
     with pytest.raises(ValueError, match=said):
-        SETUP.plan(of([2] * 8, [2, 2]))
+        check_classes(of([2] * 8, [2, 2]))
 
 
 def test_a_class_that_is_tested_and_not_trained_on_is_named():
     said = "no training example is of dog, fly, as 3 test examples are: these cannot be"
     with pytest.warns(AbsentClass, match=said):
-        SETUP.plan(of([0, 2] * 4, [1, 3, 1, 0]))
-    SETUP.plan(of([0, 1, 2, 3] * 2, [1, 3]))  # warnings are errors here
+        check_classes(of([0, 2] * 4, [1, 3, 1, 0]))
+    check_classes(of([0, 1, 2, 3] * 2, [1, 3]))  # warnings are errors here
+    check_classes(text())  # of each position, which is no class of an example
