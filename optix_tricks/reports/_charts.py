@@ -13,6 +13,7 @@ from optix_tricks.reports._curves import (
     norms_of,
     wants_log,
 )
+from optix_tricks.reports._layers import tended_to
 from optix_tricks.reports._read import Columns, Run
 
 MOST_ROWS = 1_600  # of a curve in full; of more, each stretch's mean, least and largest
@@ -53,6 +54,7 @@ def run_charts(run: Run) -> dict[str, Any]:
         _line(name, 0, norm, color)
         for (name, norm), color in zip(norms.items(), (2, 0, 1, 3), strict=True)
     ]
+    of_norms.append(_line("equilibrium", 0, tended_to(run), 5, smooth=False))
     extras = [name for name in extra_columns(run) if changes(run.train[name])]
     charts = [
         _chart("Loss", lines("loss"), log=wants_log(run)),

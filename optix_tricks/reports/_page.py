@@ -15,6 +15,7 @@ from optix_tricks.reports._charts import SCRIPTS, STYLES, run_charts
 from optix_tricks.reports._confusion import confusion_table
 from optix_tricks.reports._curves import plot_curves, smoothing_window
 from optix_tricks.reports._examples import examples
+from optix_tricks.reports._layers import layer_table, said_of_steps
 from optix_tricks.reports._live import live
 from optix_tricks.reports._read import Run, read_run
 from optix_tricks.reports._setup import cards, files, setup_table
@@ -99,6 +100,8 @@ def page_of(run: Run, light: bytes, dark: bytes) -> str:
         table = confusion_table(run.confusion)
         parts += ["<h2>What the final test took for what</h2>", table]
     parts.append(examples(run))
+    if layers := layer_table(run):
+        parts += ["<h2>Layers</h2>", layers, f"<p>{said_of_steps(run)}</p>"]
     if setup := setup_table(run):
         parts += ["<h2>Setup</h2>", setup]
     if further := _tables.further_results(run):

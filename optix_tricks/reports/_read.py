@@ -36,6 +36,8 @@ class Run(NamedTuple):
             class of how often it was taken for which; None where it is not there.
         examples: Images of the worst and the best test losses, the worst first: `images`,
             and of each what it `is`, what was `told`, and the `loss`; likewise.
+        layers: Of each array of parameters its `name`, `shape`, and norms at the `start`
+            and at the `end`; likewise.
         speed: Examples a second and what the device tells of itself, likewise.
         trace: Of the steps that were profiled, as a browser reads it, likewise.
     """
@@ -50,6 +52,7 @@ class Run(NamedTuple):
     result: dict[str, Any] | None
     confusion: dict[str, Any] | None = None
     examples: dict[str, np.ndarray] | None = None
+    layers: list[Row] | None = None
     speed: dict[str, Any] | None = None
     trace: Path | None = None
 
@@ -102,6 +105,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         result=_read_object(result) if result.is_file() else None,
         confusion=_read_confusion(path / "confusion.json"),
         examples=_read_examples(path / "examples.npz"),
+        layers=_read_layers(path / "layers.json"),
         speed=_read_object(speed) if speed.is_file() else None,
         trace=find_trace(path),
     )
@@ -148,6 +152,25 @@ def _read_examples(path: Path) -> dict[str, np.ndarray] | None:
             ' "loss" of each: delete it, or resume the run, which writes it again.'
         )
     return found
+
+
+def _read_layers(path: Path) -> list[Row] | None:
+    if not path.is_file():
+        return None
+    match _read_object(path):
+        case {"layers": list(rows)} if all(_is_layer(row) for row in rows):
+            return rows
+    raise ReportError(
+        f'{path} lacks "layers", a list with "name", "shape", "start" and "end" of each:'
+        " delete it, or resume the run, which writes it again."
+    )
+
+
+def _is_layer(row: Any) -> bool:
+    match row:
+        case {"name": str(), "shape": list(), "start": start, "end": end}:
+            return all(x is None or isinstance(x, int | float) for x in (start, end))
+    return False
 
 
 def _read_object(path: Path) -> dict[str, Any]:

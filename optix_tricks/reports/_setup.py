@@ -15,6 +15,7 @@ FILES = {
     "result.json": "the final numbers",
     "confusion.json": "which class was taken for which",
     "examples.npz": "test images of the worst and best loss",
+    "layers.json": "norms of the parameters",
     "speed.json": "examples a second",
     "checkpoints": "weights and optimiser, by epoch",
     "tensorboard": "the same rows as events, for a live view",

@@ -29,8 +29,8 @@ def headline_numbers(run: Run) -> dict[str, str]:
         "test accuracy": _percent(result.get("test_accuracy")),
         "test loss": _loss(result.get("test_loss")),
         "time": _duration(result.get("seconds")),
-        "parameters": _number(result.get("parameters")),
-        "epochs": _number(result.get("epochs")),
+        "parameters": number(result.get("parameters")),
+        "epochs": number(result.get("epochs")),
     }
 
 
@@ -57,12 +57,12 @@ def epoch_table(run: Run) -> str:
             "test": (test, [index] if is_tested else []),
         }
         source, row = of_kind["test"] if is_tested else (run.train, of_epoch[-1:])
-        cells = [_number(_mean(source, "epoch", row))]
+        cells = [number(_mean(source, "epoch", row))]
         for kind in kinds:
             columns, places = of_kind[kind]
             cells.append(_loss(_mean(columns, "loss", places)))
             cells.append(_percent(_mean(columns, "accuracy", places)))
-        cells.append(_number(_mean(run.train, "learning_rate", of_epoch[-1:])))
+        cells.append(number(_mean(run.train, "learning_rate", of_epoch[-1:])))
         cells.append(_seconds(_mean(test, "seconds", of_kind["test"][1])))
         rows.append(cells)
     heads = [f"{kind} {number}" for kind in kinds for number in ("loss", "accuracy")]
@@ -79,7 +79,7 @@ def extras_table(run: Run) -> str:
             rows.append((name, *[_NOTHING] * 4, "0"))
             continue
         numbers = (finite[-1], finite.min(), np.median(finite), finite.max())
-        rows.append((name, *map(_number, numbers), _number(finite.size)))
+        rows.append((name, *map(number, numbers), number(finite.size)))
     heads = ("train column", "last", "smallest", "median", "largest", "finite rows")
     return table(heads, rows, "numbers")
 
@@ -142,10 +142,10 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and math.isfinite(value)
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
     """Five digits; whole numbers in full.
 
-    >>> [_number(x) for x in (272_474, 30.0, 0.123456, 3e-07, None)]
+    >>> [number(x) for x in (272_474, 30.0, 0.123456, 3e-07, None)]
     ['272,474', '30', '0.12346', '3e-07', '–']
     """
     if not _is_finite(value):

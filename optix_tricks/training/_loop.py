@@ -27,6 +27,7 @@ from optix_tricks.training._finite import (
 from optix_tricks.training._flops import matrix_flops
 from optix_tricks.training._hosts import lost_explained, together
 from optix_tricks.training._job import Job
+from optix_tricks.training._layer_norms import layer_norms
 from optix_tricks.training._orders import epoch_orders, steps_per_epoch, total_steps
 from optix_tricks.training._out_of_memory import memory_explained
 from optix_tricks.training._profile import Profile
@@ -88,7 +89,7 @@ def train(
     Args:
       job: from a recipe.
       dataset: in memory; it is copied to the device once.
-      run: gets metrics.jsonl, tensorboard/, checkpoints/, speed.json and result.json.
+      run: gets metrics.jsonl, tensorboard/, checkpoints/, result.json and others.
       resume: continue from the newest checkpoint, within an epoch too, or from the start
         if there is none yet; rows past it are written anew.
       devices: over how many, of all processes, each batch is split; None takes all
@@ -284,6 +285,9 @@ def _train(
             kept_epoch=min(best, job.epochs) if job.keep_best else None,
         )
     told = speed.as_json(lambda: _step_flops(job, state, train_data))
+    if jax.process_count() == 1:
+        norms = layer_norms(job.params, state.params)
+        run.write_json("layers.json", {"layers": norms})
     write_result(run, result, told, dataset)
     if run.writes:
         shutil.rmtree(run.path / WITHIN, ignore_errors=True)

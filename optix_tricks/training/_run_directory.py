@@ -1,8 +1,9 @@
 """The directory that holds all of a run: what it was, what it did, how to go on.
 
 config.json, environment.json, metrics.jsonl, result.json, speed.json, confusion.json of
-classes, examples.npz of images, tensorboard/, checkpoints/, profile/, figures/ and
-report.html. Text, arrays, Orbax's and the profiler's formats only; nothing is pickled.
+classes, examples.npz of images, layers.json, tensorboard/, checkpoints/, profile/,
+figures/ and report.html. Text, arrays, Orbax's and the profiler's formats only; nothing
+is pickled.
 """
 
 import datetime

@@ -49,10 +49,17 @@ def test_a_run_leaves_the_matrix_of_its_final_test(tmp_path):
     assert result.test.metrics["accuracy"] == pytest.approx(right)
 
 
-def test_a_run_leaves_its_worst_and_best_images(tmp_path):
+def test_a_run_leaves_its_worst_and_best_images_and_its_norms(tmp_path):
     dataset, job = toy_dataset(), linear_job()
     with RunDirectory.start(tmp_path / "run", recipe="x", config={}) as run:
         state, _ = train(job, dataset, run)
+    (layer,) = json.loads((run.path / "layers.json").read_text())["layers"]
+    assert layer == {
+        "name": "kernel",
+        "shape": [192, 3],
+        "start": pytest.approx(np.sqrt(np.sum(np.square(job.params["kernel"])))),
+        "end": pytest.approx(np.sqrt(np.sum(np.square(state.params["kernel"])))),
+    }
     with np.load(tmp_path / "run" / "examples.npz") as file:
         found = dict(file)
     logits = np.asarray(job.predicted(state, jnp.asarray(dataset.test.inputs)), float)
