@@ -115,6 +115,7 @@ def run_settings(
     table.add_row("parameters", f"{result.parameters:,}")
     table.add_row("curves", str(page.parent / "figures" / "curves.png"))
     table.add_row("page", str(page))
+    table.add_row("live view", f"tensorboard --logdir {quote(str(run.path))}")
     console.print(table)
     next_step = f"optix-tricks diagnose run {quote(str(run.path))}"
     console.print(
