@@ -181,3 +181,11 @@ def test_the_noise_of_an_old_seed_is_that_of_the_key():
     )
     with pytest.raises(ValueError, match="one of key and seed must be given"):
         ot.add_noise(0.1, 0.5)
+
+
+def test_nadam_without_nesterov_is_adam_and_has_no_pace_for_it():
+    chex.assert_trees_all_equal(
+        three_updates(ot.nadam(0.1, nesterov=False)), three_updates(ot.adam(0.1))
+    )
+    with pytest.raises(ValueError, match=r"momentum_decay must be None with .* 0\.004"):
+        ot.nadamw(0.1, nesterov=False, momentum_decay=0.004)

@@ -59,7 +59,8 @@ def scale_by_newton_schulz(
       eps: :math:`\epsilon` > 0.
       preconditioning: what :math:`X_0` is. "frobenius": as above. "spectral":
         :math:`G` over its largest singular value, which costs a decomposition. "aol":
-        each row over the root of the sum of :math:`|G G^\top|` along it. "schatten":
+        each row over the root of the sum of :math:`|G G^\top|` along it, where rows are
+        the fewer of inputs and outputs. "schatten":
         :math:`G / |G G^\top|^{1/2}`. The last two are longer than the first and save a
         step, for one more product.
       compute_dtype: of the products, float32 by default; bfloat16 is enough, and faster

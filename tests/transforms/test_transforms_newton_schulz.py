@@ -110,3 +110,39 @@ def test_epsilon_is_added_to_the_norm():
     tx = ot.scale_by_newton_schulz(ns_steps=0, eps=2.0)
     updates, _ = tx.update(g, tx.init(g))
     np.testing.assert_allclose(updates, g / (np.linalg.norm(g) + 2), rtol=1e-6)
+
+
+G = np.random.default_rng(3).normal(size=(3, 7))
+BEGINNINGS = {  # what the singular values are before the first step
+    "frobenius": lambda s, g: s / np.sqrt(np.sum(s**2)),
+    "spectral": lambda s, g: s / s[0],
+    "schatten": lambda s, g: s / np.sqrt(np.sqrt(np.sum(s**4))),
+    "aol": lambda s, g: np.linalg.svd(
+        g / np.sqrt(np.abs(g @ g.T).sum(1, keepdims=True)), compute_uv=False
+    ),
+}
+
+
+@pytest.mark.parametrize("preconditioning", BEGINNINGS)
+def test_the_matrix_begins_as_its_preconditioning_says(preconditioning):
+    tx = ot.scale_by_newton_schulz(ns_steps=0, preconditioning=preconditioning)
+    g = jnp.asarray(G, jnp.float32)
+    updates, _ = tx.update(g, tx.init(g))
+    singular = np.linalg.svd(G, compute_uv=False)
+    want = BEGINNINGS[preconditioning](singular, G)
+    found = np.linalg.svd(np.asarray(updates, float), compute_uv=False)
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    assert found[0] < 1 + 1e-5
+
+
+def test_each_step_may_have_coefficients_of_its_own():
+    g = jnp.asarray(G, jnp.float32)
+    first, last = (3.0, -4.0, 2.0), (2.0, -1.5, 0.5)
+    tx = ot.scale_by_newton_schulz(ns_steps=2, ns_coeffs=((9.0, 9.0, 9.0), first, last))
+    x = G / np.linalg.norm(G)
+    for a, b, c in (first, last):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    np.testing.assert_allclose(tx.update(g, tx.init(g))[0], x, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="a triple for each of 3 steps, got 2"):
+        ot.scale_by_newton_schulz(ns_steps=3, ns_coeffs=(first, last))
