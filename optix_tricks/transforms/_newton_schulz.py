@@ -61,8 +61,8 @@ def scale_by_newton_schulz(
         :math:`G` over its largest singular value, which costs a decomposition. "aol":
         each row over the root of the sum of :math:`|G G^\top|` along it, where rows are
         the fewer of inputs and outputs. "schatten":
-        :math:`G / |G G^\top|^{1/2}`. The last two are longer than the first and save a
-        step, for one more product.
+        :math:`G / |G G^\top|^{1/2}`. The last two are mostly longer than the first, for
+        one more product; their authors save a step by it.
       compute_dtype: of the products, float32 by default; bfloat16 is enough, and faster
         on accelerators.
       mask: which leaves; the others pass unchanged.
