@@ -196,6 +196,13 @@ def test_all_of_it_works_by_keyboard(opened):
 def test_it_prints_in_light_colours_and_comes_back(opened, tmp_path):
     opened.look(dark=True)
     opened.said.clear()
+    opened.run("onbeforeprint()")
+    for place in ("canvas", ".uplot"):
+        inside = opened.run(
+            f"[...document.querySelectorAll('.chart {place}')].every(e => e.offsetWidth"
+            " <= e.closest('.chart').clientWidth)"
+        )
+        assert inside
     opened.printed(tmp_path / "page.pdf")
     opened.settle()
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

@@ -224,8 +224,12 @@
   const root = document.documentElement.style;
   window.onbeforeprint = () => {
     root.colorScheme = "light";
-    box.style.width = "45rem";
+    box.classList.add("printed"); // as wide as on paper, before it is drawn for it
     draw();
   };
-  window.onafterprint = () => { root.colorScheme = box.style.width = ""; draw(); };
+  window.onafterprint = () => {
+    root.colorScheme = "";
+    box.classList.remove("printed");
+    draw();
+  };
 })();
