@@ -23,7 +23,7 @@ class CompletionOptions:
 
 
 def completion(arguments: list[str]) -> None:
-    """Print the script that lets a shell complete commands, flags, recipes and tricks."""
+    """Print the script that lets a shell complete commands, flags and choices."""
     options = parsed(CompletionOptions, "completion", completion.__doc__, arguments)
     with contextlib.suppress(SystemExit):  # once it is printed
         tyro.extras.subcommand_cli_from_dict(

@@ -82,17 +82,15 @@ def resume(arguments: list[str]) -> None:
 
 def _options(arguments: list[str]) -> tuple[ResumeOptions, str | None]:
     """The options, and the recipe if the user named it."""
-    after = (
-        [*arguments, ""][arguments.index("--resume") + 1 :]
-        if ("--resume" in arguments)
-        else ["given by ="]
-    )
-    if not after[0] or after[0].startswith("--"):
-        found = sorted(find_runs(Path("runs")), key=lambda run: run.date)
-        newest = f", such as the newest here, {found[-1].path}" if found else ""
-        raise UsageError(
-            f"--resume needs a run's directory{newest}: `optix-tricks runs` lists yours."
-        )
+    if "--resume" in arguments:
+        named = arguments[arguments.index("--resume") + 1 :][:1]
+        if not named or named[0].startswith("--"):
+            found = sorted(find_runs(Path("runs")), key=lambda run: run.date)
+            newest = f", such as the newest here, {found[-1].path}" if found else ""
+            raise UsageError(
+                f"--resume needs a run's directory{newest}: `optix-tricks runs` lists"
+                " yours."
+            )
     options, others = tyro.cli(
         ResumeOptions,
         prog="optix-tricks train",
