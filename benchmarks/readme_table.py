@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract_tables import CONTRACT_TABLES
+from benchmarks.ledger import LEDGER_TABLES
 from benchmarks.reliability_tables import RELIABILITY_TABLES
 from benchmarks.speed_tables import TABLES
 from benchmarks.timing import RESULTS
 
+WRITERS = TABLES | CONTRACT_TABLES | LEDGER_TABLES | RELIABILITY_TABLES
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (
     ROOT / "README.md",
     DOCS / "contract.md",
     DOCS / "diagnostics.md",
+    DOCS / "ledger.md",
     DOCS / "reliability.md",
     DOCS / "speed.md",
     DOCS / "diagnostics" / "weight-norms.md",
@@ -139,7 +142,7 @@ def filled(text: str) -> str:
     )
     text = re.sub(
         r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
-        lambda m: m[1] + (TABLES | CONTRACT_TABLES | RELIABILITY_TABLES)[m[2]]() + m[3],
+        lambda m: m[1] + WRITERS[m[2]]() + m[3],
         text,
         flags=re.DOTALL,
     )

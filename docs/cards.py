@@ -74,6 +74,7 @@ def markdown_of(trick: Trick, links: Links) -> str:
     taken = " or ".join(f"`{each}`" for each in told.on)
     rows = [f"- **Take** {taken}", f"- **Fills** {told.fills}"]
     rows += [f"- **Needs** {told.needs}"] if told.needs else []
+    rows += [f"- **Measured** {told.measured}"] if told.measured else []
     rows += ["- **Numbers**"] if told.numbers else []
     for name, value, meaning in told.numbers:
         text = links.within(meaning, own)

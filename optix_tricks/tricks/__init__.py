@@ -8,6 +8,7 @@ builds what `training.train` takes.
 from optix_tricks._arguments import check_arguments
 from optix_tricks.tricks._card import card, summary
 from optix_tricks.tricks._context import Context, Earlier
+from optix_tricks.tricks._effects import MeasuredEffect, measured_effects
 from optix_tricks.tricks._network import classifier
 from optix_tricks.tricks._optimizers import optimizer
 from optix_tricks.tricks._registry import TRICKS, find_trick
@@ -23,11 +24,13 @@ __all__ = [
     "Context",
     "Earlier",
     "Level",
+    "MeasuredEffect",
     "Setup",
     "Trick",
     "card",
     "classifier",
     "find_trick",
+    "measured_effects",
     "optimizer",
     "summary",
     "trick",

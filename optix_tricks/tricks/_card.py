@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from optix_tricks.tricks._docstring import Docstring, read
+from optix_tricks.tricks._effects import measured_effects
 from optix_tricks.tricks._setup import EXCLUSIVE, PLACES
 from optix_tricks.tricks._trick import Trick
 
@@ -29,6 +30,7 @@ class Card(NamedTuple):
       fills: slots of a setup.
       numbers: name, default and meaning of each.
       needs: of the network and the data.
+      measured: what it did on the project's own testbed; empty if not measured.
       behind: the function whose docstring tells the rest.
       doc: that docstring.
     """
@@ -38,6 +40,7 @@ class Card(NamedTuple):
     fills: str
     numbers: tuple[tuple[str, Any, str], ...]
     needs: str
+    measured: str
     behind: Callable[..., Any]
     doc: Docstring
 
@@ -67,9 +70,15 @@ def of_trick(trick: Trick) -> Card:
     )
     of_network = [] if "network" in trick.slots else [trick.level.wanted]
     needs = [*of_network, *(WORDS[need] for need in trick.needs)]
-    doc = read(inspect.getdoc(behind) or "\n")
     return Card(
-        summary(trick), on, "; ".join(slots), numbers, "; ".join(needs), behind, doc
+        line=summary(trick),
+        on=on,
+        fills="; ".join(slots),
+        numbers=numbers,
+        needs="; ".join(needs),
+        measured=str(measured_effects().get(trick.name, "")),
+        behind=behind,
+        doc=read(inspect.getdoc(behind) or "\n"),
     )
 
 
@@ -88,6 +97,7 @@ def card(trick: Trick) -> str:
         "fills": told.fills,
         "numbers": ("\n" + 10 * " ").join(numbers) or "none",
         "needs": told.needs,
+        "measured": told.measured or "not yet",
         "from": behind,
     }
     head = [f"{name:9} {text}" for name, text in rows.items()]
