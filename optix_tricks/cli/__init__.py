@@ -54,18 +54,23 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed at run time, 2 wrong usage.
 
-    Stopped by a signal, 128 and its number: 130, 143 and 129 for Ctrl-C, SIGTERM, SIGHUP.
+    Stopped by a signal, 128 and its number: 130, 143 and 129 for Ctrl-C, SIGTERM, SIGHUP;
+    141 where what it prints is read no more.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
         with plain_warnings():
             _dispatch(argv)
+        sys.stdout.flush()
     except UsageError as error:
         _fail(error, 2, argv)
     except KeyboardInterrupt as stop:
         with contextlib.suppress(OSError):  # of a terminal that is gone
             print(f"stopped{stop}", file=sys.stderr)
         sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+    except BrokenPipeError:  # as of `optix-tricks tricks | head`, who has seen enough
+        sys.stdout = None  # nothing is flushed into it at exit
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         _fail(error, 1, argv)
 

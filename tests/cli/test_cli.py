@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints and how it ends."""
 
+import os
 import re
 import subprocess
 import sys
@@ -161,3 +162,13 @@ def test_help_and_list_start_without_jax():
     python = [sys.executable, "-c", code, "tests/runs/landed"]
     done = subprocess.run(python, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_a_pipe_that_nobody_reads_ends_it_without_a_word(argument):
+    read, write = os.pipe()
+    os.close(read)
+    line = [sys.executable, "-m", "optix_tricks", argument]
+    done = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
