@@ -42,7 +42,7 @@ def check_arguments(room: str, called: Mapping[str, str] | None = None) -> None:
         elif inspect.isclass(found) and not hasattr(found, "__dataclass_fields__"):
             for method in ("__init__", "__call__"):
                 if inspect.isfunction(vars(found).get(method)):
-                    setattr(found, method, checking(vars(found)[method]))
+                    setattr(found, method, checking(vars(found)[method], called))
 
 
 def checking(

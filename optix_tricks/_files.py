@@ -36,6 +36,9 @@ def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(draft, path)
+    except OSError as error:  # of a write it names no file
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

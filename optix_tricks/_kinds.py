@@ -14,13 +14,16 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike, DTypeLike
 
-from optix_tricks._paths import Arrays, Number, Whole
+from optix_tricks._paths import Arrays, Examples, Number, Whole
 from optix_tricks._predicates import (
     ANY_SIZE,
     ARRAYS,
     COUNTS,
     has_dtype,
+    is_callable,
     is_dtype,
+    is_examples,
+    is_known_array,
     is_real,
     is_real_array,
     is_scalar,
@@ -125,12 +128,19 @@ def kind_of(annotation: Any) -> Kind | None:
     if origin is not None:
         return _container(origin, typing.get_args(annotation))
     if getattr(annotation, "_is_protocol", False):
-        return FUNCTION if "__call__" in vars(annotation) else None
+        return FUNCTION if "__call__" in vars(annotation) else _protocol(annotation)
     if inspect.isclass(annotation):
         name = annotation.__name__
         word = f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
         return Kind((word,), lambda x: isinstance(x, annotation))
     return None
+
+
+def _protocol(annotation: Any) -> Kind:
+    own = {"__init__", "__subclasshook__"}  # what every protocol has
+    named = {n for n, x in vars(annotation).items() if inspect.isfunction(x)} - own
+    word = f"a {annotation.__name__}, with {' and '.join(sorted(named))}"
+    return Kind((word,), lambda x: all(hasattr(x, name) for name in named))
 
 
 def _any_of(annotations: tuple[Any, ...]) -> Kind | None:
@@ -174,7 +184,8 @@ def _container(origin: Any, args: tuple[Any, ...]) -> Kind | None:
     length = len(inner) if origin is tuple and ... not in args else None
     what = _plural(inner[0]) if inner and inner[0] else ""
     if origin in (collections.abc.Iterable, collections.abc.Iterator):
-        return Kind((f"an iterable{what}",), lambda x: _is_iterable(x))
+        of_each = inner[0].holds if inner and inner[0] else None
+        return Kind((f"an iterable{what}",), lambda x: _is_iterable(x, of_each))
 
     def holds(x: Any) -> bool:
         if not isinstance(x, (collections.abc.Sequence, np.ndarray)):
@@ -202,8 +213,12 @@ def _plural(kind: Kind) -> str:
     return f" of {' or '.join(said)}" if all(said) else ""
 
 
-def _is_iterable(x: Any) -> bool:
-    return hasattr(x, "__iter__") and not isinstance(x, (str, bytes))
+def _is_iterable(x: Any, of_each: Callable[[Any], bool] | None) -> bool:
+    has_axis = getattr(x, "shape", None) != ()
+    if not hasattr(x, "__iter__") or not has_axis or isinstance(x, (str, bytes, type)):
+        return False
+    can_be_read_again = isinstance(x, (collections.abc.Collection, *ARRAYS))
+    return of_each is None or not can_be_read_again or all(map(of_each, x))
 
 
 def _is_array_annotation(annotation: Any) -> bool:
@@ -226,6 +241,8 @@ def _array_kind(annotation: Any) -> Kind:
     def holds(x: Any) -> bool:
         if not isinstance(x, ARRAYS):
             return False
+        if annotation.array_type is np.ndarray and not is_known_array(x):
+            return False
         ndim = len(x.shape)
         if ndim < len(fixed) or (ndim > len(fixed) and not open_ended):
             return False
@@ -244,7 +261,7 @@ NUMBER = Kind(("a number",), is_real, (float,))
 NUMBERS = Kind(
     ("a number", "an array"), lambda x: is_real(x) or is_real_array(x), (float,)
 )
-FUNCTION = Kind(("a function",), callable)
+FUNCTION = Kind(("a function",), is_callable)
 DTYPE = Kind(("a dtype",), is_dtype)
 TRANSFORMATION = Kind(("a gradient transformation",), is_transformation)
 SIMPLE = {
@@ -253,11 +270,12 @@ SIMPLE = {
     Whole: Kind(("a whole number",), lambda x: is_whole(x, ANY_SIZE)),
     Number: SCALAR,
     Arrays: Kind(("a tree of arrays",), is_tree_of_arrays),
+    Examples: Kind(("a tree of arrays [batch, ...]",), is_examples),
     float: NUMBER,
     str: Kind(("a string",), lambda x: isinstance(x, str), (str,)),
     bytes: Kind(("bytes",), lambda x: isinstance(x, bytes)),
     jax.Array: Kind(("an array",), lambda x: isinstance(x, ARRAYS)),
-    np.ndarray: Kind(("an array",), lambda x: isinstance(x, ARRAYS)),
+    np.ndarray: Kind(("an array of numbers that are known",), is_known_array),
     np.dtype: DTYPE,
     optax.GradientTransformation: TRANSFORMATION,
     optax.GradientTransformationExtraArgs: TRANSFORMATION,

@@ -20,6 +20,7 @@ PyTree = Any
 Whole = Annotated[int, "of any size"]  # other whole numbers have 32 bits, as in JAX
 Number = Annotated[ArrayLike, "one number"]  # an array has no axes then
 Arrays = Annotated[Any, "a tree of arrays"]
+Examples = Annotated[Any, "a tree of arrays with a first axis"]
 
 
 class Leaf(NamedTuple):

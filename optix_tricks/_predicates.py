@@ -37,6 +37,11 @@ def is_real_array(x: Any) -> bool:
     )
 
 
+def is_known_array(x: Any) -> bool:
+    traced = (jax.core.Tracer, jax.ShapeDtypeStruct)
+    return isinstance(x, ARRAYS) and not isinstance(x, traced)
+
+
 def is_scalar(x: Any) -> bool:
     return is_real(x) or (is_real_array(x) and x.shape == ())
 
@@ -49,6 +54,16 @@ def is_tree_of_arrays(x: Any) -> bool:
 
     leaves = jax.tree.leaves(x)
     return x is not None and all(map(holds, leaves))
+
+
+def is_examples(x: Any) -> bool:
+    leaves = jax.tree.leaves(x)
+    return is_tree_of_arrays(x) and all(len(np.shape(leaf)) > 0 for leaf in leaves)
+
+
+def is_callable(x: Any) -> bool:
+    """Whether it can be called for what it computes; `dict` and its kin only convert."""
+    return callable(x) and not (inspect.isclass(x) and x.__module__ == "builtins")
 
 
 def is_schedule(x: Any) -> bool:

@@ -76,7 +76,13 @@ def fill_values(images: Images, fill: Fill) -> Num[Array, " channel"]:
             f"fill must be a whole number in [0, 255] for uint8 images, got {fill!r};"
             " convert the images to a floating dtype first."
         )
-    return jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape[-1:])
+    values, channels = jnp.asarray(fill, images.dtype), images.shape[-1]
+    if values.ndim > 1 or values.size not in (1, channels):
+        raise ValueError(
+            f"fill must be one number, or one for each of the {channels} channels, got"
+            f" an array of shape {values.shape}."
+        )
+    return jnp.broadcast_to(values, (channels,))
 
 
 def check_scalar(name: str, value: Any) -> None:

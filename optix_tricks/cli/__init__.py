@@ -1,6 +1,7 @@
 """The command line: `optix-tricks`; a command a file, imported when it is run."""
 
 import contextlib
+import errno
 import importlib
 import signal
 import sys
@@ -88,7 +89,9 @@ def _sentence(error: BaseException) -> str:
         return absence(error)
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}."
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way_out = ": free some and give the command again" if is_full else ""
+        return f"{name}{error.strerror}{way_out}."
     if isinstance(error, (UsageError, RuntimeError, ValueError, TypeError, OSError)):
         return str(error) or type(error).__name__
     return f"unforeseen {type(error).__name__}: {error}; --debug shows where it arose."

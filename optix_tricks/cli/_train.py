@@ -100,7 +100,13 @@ def run_settings(
     from optix_tricks.reports import write_report
     from optix_tricks.reports._read import PROFILE, find_trace
 
-    page = write_report(run.path)
+    try:
+        page = write_report(run.path)
+    except OSError as error:
+        raise RuntimeError(
+            f"the run has ended well, but its page cannot be written ({error.filename}:"
+            f" {error.strerror}): draw it by optix-tricks report {run.path}."
+        ) from error
     together("the page is written")
     table = of_test(result.test)
     if result.validation is not None:

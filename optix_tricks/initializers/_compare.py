@@ -42,7 +42,7 @@ class InitializerComparison(NamedTuple):
 def compare_initializers(
     key: PRNGKeyArray | Array,
     *,
-    initializers: Mapping[str, Any] = INITIALIZERS,
+    initializers: Mapping[str, Callable[..., Any]] = INITIALIZERS,
     nonlinearities: Mapping[str, Nonlinearity] = NONLINEARITIES,
     depth: int = 50,
     width: int = 256,

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from optix_tricks._tree import PyTree, widen
+from optix_tricks._paths import Examples
+from optix_tricks._tree import widen
 from optix_tricks.dynamics.diagnosis._layer_signals import read_layers
 
 
@@ -26,7 +27,7 @@ def variance(x: Array) -> Float[Array, ""]:
 
 def variance_by_depth(
     model: nnx.Module,
-    x: PyTree,
+    x: Examples,
     *,
     loss: Callable[[Any], Float[Array, ""]],
     **kwargs: Any,

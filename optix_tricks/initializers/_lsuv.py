@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count, check_positive
+from optix_tricks._paths import Examples
 from optix_tricks._tree import PyTree, check_arrays, widen
 from optix_tricks.dynamics.diagnosis._layer_signals import called_layers
 from optix_tricks.initializers._depth import variance
@@ -36,7 +37,7 @@ class LayerVariance(NamedTuple):
 
 def lsuv(
     model: nnx.Module,
-    batch: PyTree,
+    batch: Examples,
     *,
     key: PRNGKeyArray | Array | None,
     tolerance: float | int = 0.1,

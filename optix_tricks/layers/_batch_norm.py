@@ -1,6 +1,6 @@
 """Batch normalisation, in float32 throughout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ class BatchNorm(nnx.BatchNorm):
         scale_init: Callable[..., Any] = nnx.initializers.ones,
         unbiased: bool = False,
         axis_name: str | None = None,
-        axis_index_groups: Any = None,
+        axis_index_groups: Sequence[Sequence[int]] | None = None,
         rngs: nnx.Rngs,
     ):
         check_count("num_features", num_features, minimum=1)

@@ -38,7 +38,7 @@ def spectral_vectors(key: PRNGKeyArray, params: Arrays) -> PyTree:
     leaves, tree = jax.tree.flatten(params)
     vectors: list[Array | None] = []
     for i, leaf in enumerate(leaves):
-        if jnp.ndim(leaf) < 2 or leaf.size == 0:
+        if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
             vectors.append(None)
             continue
         size = leaf.size // leaf.shape[-1]
@@ -49,7 +49,7 @@ def spectral_vectors(key: PRNGKeyArray, params: Arrays) -> PyTree:
 
 
 def spectral_penalty(
-    params: Arrays, vectors: PyTree, *, n_steps: int = 1
+    params: Arrays, vectors: Arrays, *, n_steps: int = 1
 ) -> tuple[Float[Array, ""], PyTree]:
     """Return half the sum of the kernels' squared largest singular values.
 
@@ -94,7 +94,7 @@ def spectral_penalty(
     check_count("n_steps", n_steps, minimum=1)
 
     def follow(leaf: Array, vector: Array | None) -> Array | None:
-        if leaf.ndim < 2 or leaf.size == 0:
+        if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
             return None
         w = _matrix(leaf)
         found = None if vector is None else list(vector.shape)
@@ -109,6 +109,10 @@ def spectral_penalty(
     def half_square(leaf: Array, v: Array | None) -> Array | None:
         return None if v is None else 0.5 * jnp.sum(product(_matrix(leaf), v) ** 2)
 
+    try:
+        jax.tree.structure(params).flatten_up_to(vectors)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise ValueError(f"vectors must be a tree like params: {error}") from error
     vectors = jax.tree.map(follow, params, vectors)
     penalties = jax.tree.leaves(jax.tree.map(half_square, params, vectors))
     return sum(penalties, start=jnp.zeros(())), vectors

@@ -58,6 +58,8 @@ def removed(base: Run, names: Iterable[str] | None = None) -> list[Arm]:
     needed = {n for n, each in there.items() if {*each.slots} & {*NEEDED}}
     names = [n for n in there if n not in needed] if names is None else [*names]
     for name in names:
+        if name not in there:
+            raise ValueError(f"names must be tricks of the setup, got {name!r}.")
         if name in needed:
             raise ValueError(
                 f"there is no training without {name}: compare it with another by adding"

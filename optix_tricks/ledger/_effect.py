@@ -28,7 +28,7 @@ class Effect(NamedTuple):
       mean_at_look: of the differences at the last look.
       n: differences.
       looked: how many of them the last look had; 0 before the first.
-      deviation: of a difference, from those at the last look.
+      deviation: of a difference, from those at the last look; NaN before the first.
       p: of no effect, valid whenever the seeds stopped; 1 before the first look.
       visible: the smallest effect that so many seeds see in four of five tries.
     """

@@ -118,6 +118,8 @@ def measure_grid(
       or was left out.
     """
     check_count("seeds", seeds, minimum=1)
+    if not points:
+        raise ValueError("points must hold one or more, got none.")
     first = points[0].run.seed
     with Rows.below(path) as rows:
         trainings = Trainings(rows, dataset, Path(path), first=first, most=seeds)

@@ -203,6 +203,11 @@ def plot_confusion(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['90', '10', '100']
     """
+    if counts.shape != (len(labels), len(verdicts)):
+        raise ValueError(
+            "counts must be of shape [labels, verdicts],"
+            f" {[len(labels), len(verdicts)]}, got {list(counts.shape)}."
+        )
     theme = DARK if dark else LIGHT
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = max(len(verdicts), len(labels))

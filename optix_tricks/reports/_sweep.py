@@ -23,7 +23,7 @@ _WIDE = 10  # highest over lowest value, from which an axis is logarithmic
 
 def plot_sweep(
     axes: Mapping[str, Sequence[int | float]],
-    values: Any,
+    values: np.ndarray | Sequence[Any],
     *,
     label: str,
     dark: bool = False,

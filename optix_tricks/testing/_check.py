@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from optix_tricks.testing._table import FAIL, NOT_APPLICABLE, PASS, Row, Table, one_line
 
 Column = Callable[[Any], None]
-Columns = Any  # names of columns or functions, one or several; None for all
+Columns = str | Column | Iterable[str | Column] | None  # of all for None
 
 
 class NotApplicable(Exception):

@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+
+from optix_tricks._paths import Arrays
 
 # A few roundings of numbers of order one: a fused multiply-add rounds once, not twice.
 RTOL, ATOL = 3e-6, 5e-7
@@ -19,9 +22,11 @@ def written(tolerance: Mapping[str, float]) -> str:
 CLOSE = written({"rtol": RTOL, "atol": ATOL})
 
 
-def cast(tree: Any, dtype: Any) -> Any:
+def cast(tree: Arrays, dtype: DTypeLike) -> Any:
     """Every array in another dtype."""
-    return jax.tree.map(lambda x: x.astype(dtype), tree)
+    return jax.tree.map(
+        lambda x: (x if hasattr(x, "astype") else jnp.asarray(x)).astype(dtype), tree
+    )
 
 
 def signature(tree: Any) -> Any:
@@ -34,7 +39,10 @@ def signature(tree: Any) -> Any:
 
 
 def _kind(x: Any) -> str:
-    x = x if hasattr(x, "dtype") else jnp.asarray(x)
+    try:
+        x = x if hasattr(x, "dtype") else jnp.asarray(x)
+    except (TypeError, ValueError, OverflowError):
+        return type(x).__name__
     shape = ",".join(map(str, x.shape))
     return f"{x.dtype}[{shape}]{' weak' if getattr(x, 'weak_type', False) else ''}"
 
@@ -97,7 +105,12 @@ def assert_one_rounding(low: Any, exact: Any, dtype: str) -> None:
     AssertionError: at the root: 1 is not 1.02344
     """
     unit = jnp.finfo(dtype)
-    wanted = jax.tree.map(lambda x, y: y.astype(x.dtype), low, exact)  # may overflow
+    _pairs(low, exact)  # of one structure
+
+    def rounded(x: Any, y: Any) -> Any:
+        return jnp.asarray(y).astype(jnp.result_type(x))
+
+    wanted = jax.tree.map(rounded, low, exact)  # may overflow
     assert_close(low, wanted, float(unit.eps), float(unit.smallest_subnormal))
 
 
@@ -117,7 +130,11 @@ def _numbers(x: Any) -> np.ndarray:
     dtype = getattr(x, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         x = jax.random.key_data(x)
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+        x.astype(np.complex128)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise AssertionError(f"{type(x).__name__} is no number") from error
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return x.astype(np.complex128)
     return x.astype(np.float64)

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
+
+from optix_tricks._paths import Arrays
 
 
 def run(
     tx: optax.GradientTransformation,
-    params: Any,
+    params: Arrays,
     grads: Sequence[Any],
     state: Any = None,
 ) -> tuple[list[Any], Any]:
@@ -27,7 +30,11 @@ def run(
     >>> print(updates)
     [Array([-0.5, -0.5], dtype=float32), Array([-0.5, -0.5], dtype=float32)]
     """
-    state = tx.init(params) if state is None else state
+    first = tx.init(params)
+    state = first if state is None else state
+    kinds: list[Any] = [jax.tree.structure(tree) for tree in (state, first)]
+    if kinds[0] != kinds[1]:
+        raise ValueError("state must be one that tx has for params.")
     out = []
     for g in grads:
         updates, state = tx.update(g, state, params)
@@ -40,7 +47,7 @@ def compiled(tx: optax.GradientTransformation) -> optax.GradientTransformationEx
     return optax.GradientTransformationExtraArgs(tx.init, jax.jit(tx.update))
 
 
-def example(dtype: Any = "float32") -> tuple[Any, list[Any]]:
+def example(dtype: DTypeLike = "float32") -> tuple[Any, list[Any]]:
     """A small network's parameters and three trees of gradients, always the same.
 
     Kernels, biases, a norm, a scalar, a list within dicts; numbers are standard normal.

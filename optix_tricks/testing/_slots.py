@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 
+from optix_tricks._paths import Arrays
 
-def slots(state: Any, params: Any) -> list[tuple[str, Any, Any]]:
+
+def slots(state: Any, params: Arrays) -> list[tuple[str, Any, Any]]:
     """Return path in the state, what lies there, and the parameter it is kept for.
 
     >>> import jax.numpy as jnp, optax

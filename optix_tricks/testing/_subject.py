@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optix_tricks._predicates import is_transformation
 from optix_tricks.testing._check import NotApplicable
 from optix_tricks.testing._compare import ATOL, RTOL, cast
 from optix_tricks.testing._loss import OFFERS, with_a_loss
@@ -76,10 +77,14 @@ class TransformationSubject:
         self._looks_ahead = looks_ahead
         self._params, self._grads, self._extra, self._name = params, grads, extra, name
         _check_factory(factory, self.hyperparams)
-        for given, known in ((invariances, INVARIANCES), (extra or (), OFFERS)):
+        named = ("invariances", invariances, INVARIANCES), ("extra", extra or (), OFFERS)
+        for what, given, known in named:
             for x in given:
                 if x not in known:
-                    raise ValueError(f"{x!r} is unknown, use one of {', '.join(known)}.")
+                    raise ValueError(
+                        f"{what} must be of {', '.join(known)}, got {x!r}, which is"
+                        " unknown."
+                    )
         _check_trees(params, grads)
 
     @functools.cached_property
@@ -274,4 +279,13 @@ def inject(factory: Callable[..., Any], **hyperparams: Any) -> Any:
     ['learning_rate']
     """
     static = [n for n in inspect.signature(factory).parameters if n not in hyperparams]
-    return optax.inject_hyperparams(factory, static_args=static)(**hyperparams)
+
+    @functools.wraps(factory)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        if not is_transformation(tx := factory(*args, **kwargs)):
+            raise TypeError(
+                f"factory must return a gradient transformation, got {type(tx).__name__}."
+            )
+        return tx
+
+    return optax.inject_hyperparams(made, static_args=static)(**hyperparams)

@@ -20,7 +20,8 @@ data                  Dataset, split_validation, load_dataset, load_digits,
 data as a stream      Stream, stream_epoch, host_batches, ArraySource,
                       RandomResizedCrop, decode
 a run                 Job, Phase, train, RunDirectory, Checkpoints, load_params,
-                      restore_partially, environment, DamagedCheckpoint, Stopped
+                      restore_partially, environment, DamagedCheckpoint, LostRows,
+                      Stopped
 around them           early_stopping, refresh_batch_statistics, greedy_layerwise,
                       hint_loss, teacher_labels, lookahead_statistics, on_slow_weights,
                       hardest_by_proxy, Proxy, Labelled, Chosen
@@ -108,6 +109,7 @@ from optix_tricks.training._resnet import (
     max_pool_2x2,
 )
 from optix_tricks.training._result import Result
+from optix_tricks.training._resuming import LostRows
 from optix_tricks.training._run_directory import RunDirectory, RunError, environment
 from optix_tricks.training._saving import Stopped
 from optix_tricks.training._state import (
@@ -163,6 +165,7 @@ __all__ = [
     "Job",
     "Labelled",
     "LayerOutput",
+    "LostRows",
     "Metric",
     "Metrics",
     "Mix",
@@ -261,4 +264,4 @@ __all__ = [
     "train",
 ]
 
-check_arguments(__name__)
+check_arguments(__name__, called={"rate": "drop_path"})

@@ -16,7 +16,7 @@ from optix_tricks.transforms import averaged_params
 
 def lookahead_statistics(
     apply: Apply,
-    batch_stats: PyTree,
+    batch_stats: Arrays,
     *,
     sync_period: int,
     slow_step_size: optax.Schedule,

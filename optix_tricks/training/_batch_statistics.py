@@ -2,14 +2,13 @@
 
 import functools
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optix_tricks._paths import Arrays, named_leaves
+from optix_tricks._paths import Arrays, Examples, named_leaves
 from optix_tricks._tree import PyTree, check_arrays, wide_dtype
 from optix_tricks.training._state import Apply
 
@@ -21,7 +20,7 @@ class NoAverageError(ValueError):
 
 
 def refresh_batch_statistics(
-    apply: Apply, params: Arrays, batch_stats: PyTree, batches: Iterable[Any]
+    apply: Apply, params: Arrays, batch_stats: Arrays, batches: Iterable[Examples]
 ) -> PyTree:
     """Return the statistics of the normalisation layers, gathered anew over batches.
 
@@ -110,7 +109,7 @@ def refresh_batch_statistics(
 
 
 def run_over(
-    apply: Apply, params: Arrays, batch_stats: PyTree, batches: Iterable[Any]
+    apply: Apply, params: Arrays, batch_stats: PyTree, batches: Iterable[Examples]
 ) -> PyTree:
     """Return what the statistics become in a pass over batches in training mode."""
     for inputs in batches:

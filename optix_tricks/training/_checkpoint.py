@@ -1,5 +1,6 @@
 """Saving and restoring a training state with Orbax."""
 
+import logging
 import math
 import shutil
 import warnings
@@ -90,16 +91,18 @@ class Checkpoints:
           RunError: if the disk has no room for it.
         """
         check_arrays("state", state)
-        manager = self._manager = self._manager or self._opened()
         arrays = _arrays(state)
         run = self.directory.parent
         # Asked before, as Orbax's writers each report a full disk at length.
         needed = 2 * sum(x.nbytes for x in jax.tree.leaves(arrays)) + 2**20
-        free = shutil.disk_usage(self.directory).free
+        with explained(run):
+            run.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(run).free
         if free < needed:
             sizes = f"{needed / 2**20:.1f} MiB and {free / 2**20:.1f} are free"
             raise no_space(run, f" a checkpoint needs {sizes};")
         args = ocp.args.StandardSave(arrays)
+        manager = self._manager = self._manager or self._opened()
         with explained(run):
             manager.wait_until_finished()
             self._writing = epoch
@@ -179,6 +182,7 @@ class Checkpoints:
         for epoch in numbers(self.directory):
             if is_first() and damaged(self.directory / str(epoch)) == METADATA:
                 shutil.rmtree(self.directory / str(epoch))
+        logging.getLogger("absl").addFilter(_is_not_raised)
         policy: Any = SimpleNamespace(should_preserve=self._kept)
         with explained(self.directory.parent):
             return _Manager(
@@ -199,7 +203,8 @@ class Checkpoints:
     def wait(self) -> None:
         """Wait for what is being written."""
         if self._manager is not None:
-            self._manager.wait_until_finished()
+            with explained(self.directory.parent):
+                self._manager.wait_until_finished()
 
     def _written(self) -> None:
         """Called by Orbax once all is written, before the checkpoint gets its name."""
@@ -235,6 +240,11 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         del step
         return False
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    """Whether what is logged is no error of Orbax's, which it also raises."""
+    return record.exc_info is None or "orbax" not in record.pathname
 
 
 def _reader() -> Any:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Integer
 
 from optix_tricks._checks import check_count
 from optix_tricks._packed import unpacked
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._compiling import jit
@@ -156,8 +156,8 @@ class Evaluation(NamedTuple):
 def predicted(
     apply: Apply,
     params: Arrays,
-    batch_stats: PyTree,
-    inputs: PyTree,
+    batch_stats: Arrays,
+    inputs: Examples,
     *,
     views: Views | None,
 ) -> PyTree:

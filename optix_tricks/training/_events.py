@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -39,7 +39,12 @@ class EventFile:
             directory.mkdir(parents=True, exist_ok=True)
             refuse_link(directory / name)
             self._file = (directory / name).open("wb")
-            self._write([version(now), start(now, from_step)])
+            try:
+                self._write([version(now), start(now, from_step)])
+            except OSError:
+                with suppress(OSError):  # which says the same
+                    self._file.close()
+                raise
 
     def __enter__(self) -> "EventFile":
         """Return self."""

@@ -43,7 +43,7 @@ class RestoreReport(NamedTuple):
 
 def restore_partially(
     params: Arrays,
-    loaded: PyTree,
+    loaded: Arrays,
     *,
     rename: Mapping[str, str] | None = None,
     skip: str | None = None,

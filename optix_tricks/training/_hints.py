@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from optix_tricks._paths import Arrays
-from optix_tricks._tree import PyTree, widen
+from optix_tricks._tree import widen
 from optix_tricks.layers import layer_outputs, named_layers
 from optix_tricks.training._modes import train_argument
 from optix_tricks.training._state import Apply
@@ -133,7 +133,7 @@ def hint_loss(
 
 
 def teacher_labels(
-    apply: Apply, params: Arrays, batch_stats: PyTree, *, keep_labels: bool = False
+    apply: Apply, params: Arrays, batch_stats: Arrays, *, keep_labels: bool = False
 ) -> Mix:
     """Return a `mix` of `make_train_step` that replaces labels by a network's outputs.
 

@@ -70,8 +70,8 @@ def decode(index: int, record: Any) -> Example:
     except (KeyError, IndexError, TypeError) as error:
         found = sorted(record) if isinstance(record, Mapping) else type(record).__name__
         raise DataError(
-            f"example {index} must be a dict with 'image' and 'label', found {found}; "
-            "wrap the source in a class whose __getitem__ returns such dicts."
+            f"record of example {index} must be a dict with 'image' and 'label', found"
+            f" {found}; wrap the source in a class whose __getitem__ returns such dicts."
         ) from error
     if isinstance(image, bytes):
         way_out = "replace it, or leave it out of the source"

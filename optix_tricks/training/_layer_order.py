@@ -2,13 +2,13 @@
 
 import jax
 
-from optix_tricks._paths import Arrays, named_leaves
+from optix_tricks._paths import Arrays, Examples, named_leaves
 from optix_tricks._tree import PyTree
 from optix_tricks.training._state import Apply
 
 
 def kernels_in_order(
-    apply: Apply, params: Arrays, batch_stats: PyTree, inputs: PyTree
+    apply: Apply, params: Arrays, batch_stats: Arrays, inputs: Examples
 ) -> dict[str, int]:
     """Return the kernels' names, by first use in a call, and their places in the tree."""
 

@@ -9,6 +9,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from optix_tricks._kinds import described
+from optix_tricks._paths import Arrays
 from optix_tricks._tree import SHORT, PyTree
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step
@@ -119,8 +121,11 @@ def sub_axes(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices.reshape(factors), names, axis_types=auto)
 
 
-def device_bytes(tree: PyTree) -> int:
+def device_bytes(tree: Arrays) -> int:
     """How many bytes of some arrays each device keeps, by their shardings."""
+    for x in jax.tree.leaves(tree):
+        if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
+            raise TypeError(f"tree must hold arrays on devices, got {described(x)}.")
     return sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(tree)

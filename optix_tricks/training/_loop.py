@@ -50,6 +50,7 @@ from optix_tricks.training._result import (
 from optix_tricks.training._resuming import (
     WHOLE,
     WITHIN,
+    check_rows,
     check_settings,
     has_checkpoint,
     newest_place,
@@ -116,6 +117,7 @@ def train(
 
     Warns:
       DamagedCheckpoint: if the newest is passed over for an older one.
+      LostRows: if metrics.jsonl lacks rows and no more follows from them.
       RestoredRun: if the run went back to its last good checkpoint, with half the rate.
     """
     placed = place_run(job.batch_size, devices=devices, layout=layout)
@@ -180,6 +182,8 @@ def _train(
                 check_settings(run.path, found, settings)
                 with Checkpoints(found.directory, read_only=True) as there:
                     state = there.restore(found.number, state)
+                decide = watch.rule is not None or job.restores > 0
+                check_rows(run.path, int(state.step), rows, decide=decide)
                 done, step = found.epoch(steps), found.step
                 seconds = noted(found.path).get("seconds", 0.0)
                 together("all have read what is there")

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from optix_tricks._checks import check_count
-from optix_tricks._tree import PyTree, widen
+from optix_tricks._paths import Arrays
+from optix_tricks._tree import widen
 
 Metric = Callable[[Any, Any], Array]
 
 
-def accuracy(outputs: Float[Array, "*batch classes"], targets: Any) -> Array:
+def accuracy(outputs: Float[Array, "*batch classes"], targets: Arrays) -> Array:
     """Whether the largest output is that of the class, at each example or position.
 
     Args:
@@ -110,7 +111,7 @@ def written(name: str, value: float) -> str:
     return f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
 
 
-def default_metrics(outputs: PyTree, targets: PyTree) -> dict[str, Metric]:
+def default_metrics(outputs: Arrays, targets: Arrays) -> dict[str, Metric]:
     """Return `accuracy` where targets are classes, at each example or position.
 
     That they are is told by their shapes: integers of the shape of the logits without

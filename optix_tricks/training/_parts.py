@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Num
 
 Part = Callable[..., Any]
 
@@ -77,7 +77,9 @@ def make_norm(
     return make_part("norm", norm, num_features, **choices)
 
 
-def call_norm(norm: Callable[..., Array], x: Array, *, train: bool) -> Array:
+def call_norm(
+    norm: Callable[..., Array], x: Num[Array, "*batch features"], *, train: bool
+) -> Num[Array, "*batch features"]:
     """Return norm(x), in its mode if it has one.
 
     Args:

@@ -274,4 +274,4 @@ def _derivative_at_the_first(
 
 def count_parameters(params: Arrays) -> int:
     """Number of elements of all arrays of a tree."""
-    return sum(x.size for x in jax.tree.leaves(params))
+    return sum(jnp.size(x) for x in jax.tree.leaves(params))

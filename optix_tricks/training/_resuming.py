@@ -1,6 +1,7 @@
 """Where a run goes on: the newest sound checkpoint, and whether the settings are its."""
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,10 @@ FREE = {
     "checkpoint_every",
     "data_dir",
 }  # settings that a resumed run may change
+
+
+class LostRows(UserWarning):
+    """A run goes on without rows of `metrics.jsonl` that are gone."""
 
 
 class Place(NamedTuple):
@@ -76,6 +81,41 @@ def newest_place(
     said = [f"{x.number}" if x.is_whole else f"of step {x.number}" for x in places]
     named = [(name, place.path) for name, place in zip(said, places, strict=True)]
     return places[first_sound(named)]
+
+
+def check_rows(
+    run: Path, step: int, rows: Sequence[dict[str, Any]], *, decide: bool
+) -> None:
+    """Say which rows of a run are gone up to a step from which it goes on.
+
+    Args:
+      run: its directory.
+      step: from which it goes on.
+      rows: what there is of them.
+      decide: whether they say how it ends: which epoch is best, how often it went back.
+
+    Warns:
+      LostRows: if rows are gone, and nothing follows from them.
+
+    Raises:
+      RunError: if something does.
+    """
+    last = max((row["step"] for row in rows if row["kind"] == "train"), default=0)
+    if last >= step:
+        return
+    path = run / "metrics.jsonl"
+    lost = f"ends at step {last}" if path.exists() else "is gone"
+    if decide:
+        raise RunError(
+            f"{path} {lost}, and how the run goes on after step {step} follows from its"
+            f" rows: put it back, or start a new run with --from {run}."
+        )
+    warnings.warn(
+        f"{path} {lost}: its rows up to step {step} are lost; going on from there to the"
+        " same weights",
+        LostRows,
+        stacklevel=3,
+    )
 
 
 def check_settings(run: Path, place: Place, now: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -80,8 +81,12 @@ class RunDirectory:
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            run.write_json("config.json", {"recipe": recipe, "config": config})
-            run.write_json("environment.json", environment())
+            try:
+                run.write_json("config.json", {"recipe": recipe, "config": config})
+                run.write_json("environment.json", environment())
+            except BaseException:
+                run.__exit__()
+                raise
         return run
 
     @classmethod
@@ -179,6 +184,13 @@ def read_settings(
 def check_new(path: PathLike) -> None:
     """Raise RunError if a directory for a new run holds something already."""
     path = Path(path)
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(
+            f"run directory {os.fspath(path)!r} has a byte that is no UTF-8, under which"
+            " no checkpoint can be written: name another with --run-dir."
+        ) from error
     with explained(path):
         if path.exists() and any(path.iterdir()):
             raise RunError(
@@ -245,12 +257,14 @@ def explained(path: PathLike) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
+        why = getattr(error, "strerror", None) or str(error)
+        if wrapped := re.search(r"\[os_error_code='(\d+)'", str(error)):
+            number = int(wrapped[1])
+            why = os.strerror(number)
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise no_space(path) from error
-        if isinstance(error, OSError):
-            raise RunError(
-                f"cannot write to {path}: {error.strerror or error}."
-            ) from error
+        if isinstance(error, OSError) or wrapped:
+            raise RunError(f"cannot write to {path}: {why}.") from error
         raise
 
 

@@ -112,7 +112,14 @@ def functional(
         check_arrays("params", params)
         check_arrays("batch_stats", batch_stats)
         started = streams if key is None else _started(streams, key)
-        module: Any = nnx.merge(graphs[train], params, started, batch_stats, copy=True)
+        of_model = params, started, batch_stats
+        try:
+            module: Any = nnx.merge(graphs[train], *of_model, copy=True)
+        except ValueError as error:
+            raise ValueError(
+                "params and batch_stats must be those of the model that functional was"
+                f" given: {error}"
+            ) from error
         outputs = module(preprocess(inputs), **train_argument(module, train=train))
         if output_dtype is not None:
             outputs = jax.tree.map(lambda x: x.astype(output_dtype), outputs)
@@ -152,7 +159,7 @@ def normalize(
 
 def create_state(
     params: Arrays,
-    batch_stats: PyTree,
+    batch_stats: Arrays,
     tx: optax.GradientTransformation,
     key: Key[Array, ""],
     *,

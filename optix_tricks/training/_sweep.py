@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from optix_tricks._checks import check_count, check_positive
+from optix_tricks._paths import Examples
 from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._hosts import refuse_hosts
 from optix_tricks.training._members import Members
@@ -47,13 +48,13 @@ def sweep(
     init: Callable[[PyTree, int], PyTree],
     step: Step,
     *,
-    settings: PyTree,
+    settings: Examples,
     seeds: Sequence[int],
-    data: PyTree,
+    data: Examples,
     epochs: int | float,
     batch_size: int,
     evaluate: Evaluate | None = None,
-    test_data: PyTree = None,
+    test_data: Examples = None,
     test_batch_size: int = 500,
     stop: Callable[[History], Bool[np.ndarray, "settings seeds"]] | None = None,
     mode: str = "auto",

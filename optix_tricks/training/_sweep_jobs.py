@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from optix_tricks._paths import Examples
 from optix_tricks._tree import PyTree
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
@@ -29,7 +30,7 @@ def sweep_jobs(
     build_job: Callable[[Any, int], Job],
     dataset: Dataset,
     *,
-    settings: PyTree,
+    settings: Examples,
     seeds: Sequence[int],
     **options: Any,
 ) -> Sweep:
@@ -54,6 +55,8 @@ def sweep_jobs(
         ValueError: if something is to happen between the jobs' epochs, as in phases; and
             see `sweep`.
     """
+    if not seeds:
+        raise ValueError("seeds must hold one or more, got none.")
     first = build_job(jax.tree.map(lambda x: x[0], settings), seeds[0])
     for name in BETWEEN:
         if getattr(first, name):

@@ -251,6 +251,8 @@ def averaged_params(opt_state: PyTree, params: Arrays) -> PyTree:
     pure = Form(unbox(params))
     try:
         slots = [take(PARAMETER, average, pure) for average in averages]
+        if any(isinstance(x, dict | list) for each in slots for x in each):
+            raise ValueError("an array stands for several")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             "params must have the structure of the parameters whose average opt_state"

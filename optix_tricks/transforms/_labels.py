@@ -7,7 +7,7 @@ from typing import Any
 
 from optix_tricks._layout import per_buffer
 from optix_tricks._masks import warn_of_unfound
-from optix_tricks._paths import Leaf, map_named, named_leaves
+from optix_tricks._paths import Arrays, Leaf, map_named, named_leaves
 from optix_tricks._tree import PyTree, is_none, resolve_labels
 
 
@@ -53,7 +53,7 @@ def label_by_path(patterns: Mapping[str, Any]) -> Callable[[PyTree], PyTree]:
     return labels
 
 
-def group_table(labels: Any, params: PyTree) -> str:
+def group_table(labels: Any, params: Arrays) -> str:
     """Write which parameter is in which group: what decays, and what does not.
 
     Args:

@@ -22,6 +22,24 @@ source = training.ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
 rngs = nnx.Rngs(0)
 landed = {root!r} + "/tests/runs/landed"
 """
+EMPTY = """
+Path('ledger').mkdir(exist_ok=True)
+Path('ledger/ledger.jsonl').write_text('')
+"""
+UNTRAINED = """
+from optix_tricks.ledger import _trainings
+of_nothing = {'test_loss': 1.0, 'diverged': False, 'epochs': 1, 'validation_loss': 1.0}
+_trainings.train_once = lambda *args: of_nothing
+"""
+AXES = """
+from optix_tricks.ledger import Axis
+axes = [Axis('learning_rate', (0.1, 0.2))]
+"""
+COPY = """
+import shutil
+shutil.copytree(landed, 'run', dirs_exist_ok=True)
+"""
+SQUARE = "lambda x: x**2, lambda rng: (rng.normal(size=4),)"
 CALLS = {
     "ahead.compile_only_devices": "compile_only_devices('nowhere')",
     "ahead.lower_step": "lower_step(job, data, jax.devices()[:1])",
@@ -56,7 +74,9 @@ CALLS = {
     "training.ConvNorm": (
         "ConvNorm(3, 4, 3, dtype=jnp.float32, axis_name=None, rngs=rngs)"
     ),
-    "training.ResNet": "ResNet((1,), 10, block=training.BasicBlock, width=4, rngs=rngs)",
+    "training.ResNet": (
+        "ResNet(10, stages=(1,), block=training.BasicBlock, width=4, rngs=rngs)"
+    ),
     "training.ResNet9": "ResNet9(10, width=4, rngs=rngs)",
     "training.call_norm": (
         "call_norm(nnx.BatchNorm(3, rngs=rngs), jnp.ones((2, 3)), train=True)"
@@ -112,27 +132,93 @@ CALLS = {
         " settings=jnp.ones(1), seeds=[0])"
     ),
     "training.train": "train(job, data, start(Path('run')))",
-    "training.RunDirectory": "RunDirectory(Path('run'))",
+    "training.RunDirectory": (
+        "start(Path('run')).__exit__()\nRunDirectory(Path('run'), writes=False)"
+    ),
     "tricks.classifier": "classifier(training.ResNet9)",
     "tricks.find_trick": "find_trick('mixup')",
     "tricks.summary": (
         "from optix_tricks.tricks import TRICKS\nsummary(TRICKS['mixup'])"
     ),
+    "ledger.added": (
+        "from optix_tricks.tricks import TRICKS\nadded(RUN, [TRICKS['mixup']])"
+    ),
+    "ledger.best_point": "best_point(np.ones((2, 3)), highest=True)",
+    "ledger.choose": "choose(RUN, data, ['mixup'])",
+    "ledger.corrected": "corrected([])",
+    "ledger.digest_of": "digest_of(RUN)",
+    "ledger.grid": f"{AXES}grid(RUN, axes)",
+    "ledger.measure_costs": "measure_costs(RUN, [], data, path='ledger')",
+    "ledger.measure_effects": (
+        "measure_effects(RUN, [], data, path='ledger', seeds=2, budget=0.0)"
+    ),
+    "ledger.measure_grid": (
+        f"{AXES}from optix_tricks.ledger import grid\n"
+        "measure_grid(grid(RUN, axes), data, path='ledger', seeds=1, budget=0.0)"
+    ),
+    "ledger.read_rows": "Path('rows').write_text('')\nread_rows('rows')",
+    "ledger.removed": "removed(RUN)",
+    "ledger.step_cost": "step_cost(job, job, data, rounds=2)",
+    "ledger.tuned": UNTRAINED + "tuned(RUN, [], data, path='ledger')",
+    "ledger.write_summary": (
+        EMPTY + "write_summary('ledger', RUN, [], data, seeds=2, resolution=0.1)"
+    ),
+    "reports.write_ledger": (
+        EMPTY + "from optix_tricks.ledger import write_summary\n"
+        "write_summary('ledger', RUN, [], data, seeds=2, resolution=0.1)\n"
+        "write_ledger('ledger')"
+    ),
+    "reports.write_sweep": (
+        "write_sweep('.', title='', axes={'a': [1.0, 2.0]}, chosen_by='test_loss',"
+        " results={'test_loss': [[0.1], [0.2]]}, share=[0.0, 1.0])"
+    ),
+    "studies.diagnose_run": COPY + "diagnose_run('run')",
+    "studies.find_learning_rate": "find_learning_rate(RUN, data, steps=10, seeds=1)",
+    "studies.measure_curvature": COPY + "measure_curvature('run', images=8)",
+    "studies.probe_run": COPY + "probe_run('run')",
+    "studies.run_study": (
+        "from optix_tricks.studies._weight_norm import Config\n"
+        "run_study(Config(), data, start(Path('run')), parts=())"
+    ),
+    "studies.sweep_learning_rates": (
+        "sweep_learning_rates(lambda rate, seed: linear_job(seed=seed), data, rates=[],"
+        " seeds=[0], path='sweep.jsonl')"
+    ),
+    "studies.write_learning_rate_study": (
+        "from optix_tricks.studies import find_learning_rate\n"
+        "study = find_learning_rate(RUN, data, steps=10, seeds=1)\n"
+        "write_learning_rate_study(study, start(Path('run')))"
+    ),
+    "testing.LayerSubject": (
+        "LayerSubject(lambda rngs: nnx.Linear(3, 2, rngs=rngs), (4, 3))"
+    ),
+    "testing.LossSubject": f"LossSubject({SQUARE})",
+    "testing.ScheduleSubject": (
+        "ScheduleSubject(optax.constant_schedule, {'value': 0.1})"
+    ),
+    "testing.TransformationSubject": (
+        "TransformationSubject(optax.sgd, {'learning_rate': 0.1})"
+    ),
+    "testing.assert_column": (
+        "from optix_tricks import testing\n"
+        f"assert_column(testing.LossSubject({SQUARE}), lambda subject: None)"
+    ),
+    "training.device_bytes": "device_bytes({'a': jnp.ones(3)})",
+    "training.hardest_by_proxy": (
+        "proxy = training.Proxy(linear, job.params, {}, job.tx)\n"
+        "hardest_by_proxy(linear, {}, proxy, job.loss, kept=2)"
+    ),
+    "training.host_batches": "host_batches(source, 4, 0, None, 0, 0, 0)",
+    "training.measure_ways": (
+        "measure_ways(lambda way: lambda n: None, members=1, steps=1, scan=False)"
+    ),
+    "training.state_shardings": (
+        "state_shardings(made, jax.make_mesh((1,), ('data',)), 'replicated')"
+    ),
+}
+NAN = {  # whose docstring says where it gives one
+    "ledger.paired_effect": "the deviation before the first look",
 }
 NOT_CALLED = {  # and why
-    "training.host_batches": "Stream calls it, and is called",
     "training.load_tfds": "reads what is not there, or the network",
-    "training.measure_ways": "measures time",
-    "testing.LayerSubject": "a dataclass",
-    "testing.LossSubject": "a dataclass",
-    "testing.ScheduleSubject": "a dataclass",
-    "testing.TransformationSubject": "a dataclass",
-    "testing.assert_column": "needs a column",
-    "studies.diagnose_run": "the command line's tests call it",
-    "studies.find_learning_rate": "trains",
-    "studies.measure_curvature": "trains",
-    "studies.probe_run": "trains",
-    "studies.run_study": "trains",
-    "studies.sweep_learning_rates": "trains",
-    "studies.write_learning_rate_study": "needs a study",
 }

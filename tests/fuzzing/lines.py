@@ -25,7 +25,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import optix_tricks.cli
-from optix_tricks import runs, studies, training
+from optix_tricks import ledger, runs, studies, training
+from optix_tricks.ledger import _trainings
 
 CODES = (0, 1, 2, 130, 143)
 SECONDS = 30  # of CPU time; more is a hang
@@ -103,6 +104,16 @@ FLAGS = [
     "--accept-changed-file",
     "--steps",
     "--seeds",
+    "--tricks",
+    "--add",
+    "--both",
+    "--tune",
+    "--budget",
+    "--keep-best",
+    "--on-bad-number",
+    "--devices",
+    "--layout",
+    "--profile",
     "--help",
     "--of-nothing",
     "-x",
@@ -130,6 +141,10 @@ VALUES = [
     "10min",
     "0s",
     "-3steps",
+    "0.1,0.2",
+    "0.01:1:log:5",
+    "1:nan:log:0",
+    "mixup,cutmix=0.2",
     "[1,2]",
     "run",
     "file/below",
@@ -163,6 +178,8 @@ def prepare(folder):
     studies.run_study = stop
     studies.measure_curvature = stop
     runs.load_run = stop
+    _trainings.train_once = stop
+    ledger.measure_costs = stop
 
 
 def line(rng):

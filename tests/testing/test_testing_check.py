@@ -90,8 +90,12 @@ REFUSED = [
     ({"columns": [3]}, TypeError, "columns must be known names or functions, got 3"),
     ({"hyperparams": {"learning_rat": 1.0}}, ValueError, "do you mean 'learning_rate'"),
     ({"hyperparams": {"learning_rate": "1"}}, TypeError, "hyperparams must be numbers"),
-    ({"invariances": ["scales"]}, ValueError, "'scales' is unknown, use one of scale"),
-    ({"extra": ["loss"]}, ValueError, "'loss' is unknown, use one of value"),
+    (
+        {"invariances": ["scales"]},
+        ValueError,
+        "invariances must be of scale, .* got 'scales'",
+    ),
+    ({"extra": ["loss"]}, ValueError, "extra must be of value, .* got 'loss'"),
     (
         {"params": {"w": 1.0}},
         TypeError,

@@ -59,6 +59,7 @@ check_arguments(
     called={
         "b1": "beta1",
         "b2": "beta2",
+        "end_value": "end_learning_rate",
         "eps": "epsilon",
         "init_value": "learning_rate",
         "multiplier": "t_mul",

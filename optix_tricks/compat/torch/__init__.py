@@ -62,6 +62,7 @@ check_arguments(
         "learning_rate": "lr",
         "init_value": "lr",
         "max_delta": "clip_value",
+        "memory_size": "history_size",
         "b1": "betas[0]",
         "b2": "betas[1]",
         "decay": "alpha rho momentum",

@@ -6,7 +6,7 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from optix_tricks._checks import check_nonnegative
+from optix_tricks._checks import check_fraction, check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks.compat.torch._descend import descend, is_zero
 from optix_tricks.transforms import (
@@ -167,6 +167,7 @@ def RMSprop(
       Hinton, Neural networks for machine learning, lecture 6e, 2012.
       Graves, Generating sequences with recurrent neural networks, 2013.
     """
+    check_fraction("momentum", momentum)
     scale_by: Callable[..., Any] = scale_by_stddev if centered else scale_by_rms
     links = [scale_by(alpha, eps=eps, eps_in_sqrt=False)]
     if not is_zero(momentum):

@@ -75,7 +75,7 @@ def batch_trade(
     """
     check_count("current_batch_size", current_batch_size, minimum=1)
     check_positive("current_steps", current_steps)
-    sizes = jnp.asarray(batch_size).astype(float)
+    sizes = jnp.asarray(batch_size, float)
     if sizes.ndim != 1:
         raise ValueError(f"batch_size must have one axis, got shape {list(sizes.shape)}.")
     noise = _with_interval(noise_scale)
@@ -84,7 +84,7 @@ def batch_trade(
     steps = current_steps * (share[:, None] + (1 - share)[:, None] * ratio)
     seconds = None
     if step_seconds is not None:
-        step_seconds = jnp.asarray(step_seconds)
+        step_seconds = jnp.asarray(step_seconds, float)
         if step_seconds.shape != sizes.shape:
             raise ValueError(
                 "step_seconds must have the shape of batch_size, "

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics.batches._micro_batches import (
     GradientProducts,
@@ -28,7 +28,7 @@ class GradientStatistics(NamedTuple):
 def gradient_statistics(
     loss: Callable[[PyTree, PyTree], Float[Array, ""]],
     params: Arrays,
-    batch: PyTree,
+    batch: Examples,
     *,
     micro_batch_size: int = 1,
     chunk_size: int | None = None,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optix_tricks._checks import check_positive
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree, widen
 from optix_tricks.dynamics.batches._micro_batches import (
     GradientProducts,
@@ -35,7 +35,7 @@ class NoiseScale(NamedTuple):
 def gradient_noise_scale(
     loss: Callable[[PyTree, PyTree], Float[Array, ""]],
     params: Arrays,
-    batch: PyTree,
+    batch: Examples,
     *,
     micro_batch_size: int = 1,
     chunk_size: int | None = None,
@@ -150,6 +150,7 @@ def unbiased_pair(
             "small_sq and big_sq must have one shape, got "
             f"{list(small_sq.shape)} and {list(big_sq.shape)}."
         )
+    b_small, b_big = float(b_small), float(b_big)
     noise = (small_sq - big_sq) / (1 / b_small - 1 / b_big)
     return noise, (b_big * big_sq - b_small * small_sq) / (b_big - b_small)
 

@@ -8,9 +8,8 @@ from jaxtyping import Array
 
 from optix_tricks._checks import check_count
 from optix_tricks._paths import Arrays, named_leaves
-from optix_tricks._tree import check_floating
 from optix_tricks.dynamics.curvature._condition import ConditionNumber, condition_number
-from optix_tricks.dynamics.curvature._products import Operator
+from optix_tricks.dynamics.curvature._products import Operator, check_operator
 from optix_tricks.dynamics.curvature._trace import CurvatureEstimate, curvature_trace
 
 
@@ -75,7 +74,7 @@ def block_curvature(
     Source: "Why Transformers Need Adam: A Hessian Perspective", Zhang et al., 2024,
     section 2.
     """
-    check_floating(like)
+    check_operator(matvec, like)
     if depth is not None:
         check_count("depth", depth, minimum=1)
     names = ["/".join(leaf.name.split("/")[:depth]) for leaf in named_leaves(like)]

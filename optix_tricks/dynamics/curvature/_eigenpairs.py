@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count
 from optix_tricks._paths import Arrays
-from optix_tricks._tree import PyTree, check_floating
-from optix_tricks.dynamics.curvature._products import Operator
+from optix_tricks._tree import PyTree
+from optix_tricks.dynamics.curvature._products import Operator, check_operator
 from optix_tricks.transforms._full_batch import common_dtype, dot
 from optix_tricks.transforms._lanczos import Tridiagonal, for_each, lanczos
 
@@ -82,7 +82,7 @@ def eigenpairs(
     Differential and Integral Operators", Lanczos, 1950; "The Symmetric Eigenvalue
     Problem", Parlett, 1980, chapter 13.
     """
-    check_floating(like)
+    check_operator(matvec, like)
     check_count("k", k, minimum=1)
     check_count("num_matvecs", num_matvecs, minimum=1)
     if which not in ("largest", "smallest", "both"):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree
 from optix_tricks.dynamics.curvature._eigenpairs import eigenpairs
 from optix_tricks.dynamics.curvature._full_data import full_gradient
@@ -29,7 +29,7 @@ def escape_direction(
     *,
     key: Array,
     num_matvecs: int = 40,
-    batches: Iterable[PyTree] | None = None,
+    batches: Iterable[Examples] | None = None,
 ) -> EscapeDirection:
     """Find the unit vector of the most negative curvature, by Lanczos' method.
 

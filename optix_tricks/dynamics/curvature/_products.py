@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._full_data import mean_over_batches
 from optix_tricks.transforms._full_batch import cast, common_dtype
@@ -17,7 +18,10 @@ Operator = Callable[[PyTree], PyTree]
 
 
 def hessian_operator(
-    loss: Callable[..., Array], params: Arrays, *, batches: Iterable[PyTree] | None = None
+    loss: Callable[..., Array],
+    params: Arrays,
+    *,
+    batches: Iterable[Examples] | None = None,
 ) -> Operator:
     """Make the Hessian of a loss a function of a vector.
 
@@ -166,7 +170,17 @@ def _operator(
 
 
 def _shapes(tree: PyTree) -> tuple:
-    return jax.tree.structure(tree), [x.shape for x in jax.tree.leaves(tree)]
+    return jax.tree.structure(tree), [jnp.shape(x) for x in jax.tree.leaves(tree)]
+
+
+def check_operator(matvec: Operator, like: Arrays) -> None:
+    """Raise unless an operator makes of trees like `like` others of their shape."""
+    check_floating(like)
+    found = _shapes(jax.eval_shape(matvec, like))
+    if found != _shapes(like):
+        raise ValueError(
+            f"matvec must return a tree shaped like `like`, {_shapes(like)}, got {found}."
+        )
 
 
 def check_batches(batches: Iterable[Any]) -> None:

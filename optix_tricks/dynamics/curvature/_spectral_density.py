@@ -10,9 +10,8 @@ from jaxtyping import Array, Float, ScalarLike
 
 from optix_tricks._checks import check_count, check_positive
 from optix_tricks._paths import Arrays
-from optix_tricks._tree import check_floating
 from optix_tricks.dynamics.curvature._eigenpairs import flat_operator
-from optix_tricks.dynamics.curvature._products import Operator
+from optix_tricks.dynamics.curvature._products import Operator, check_operator
 from optix_tricks.dynamics.curvature._trace import signs
 from optix_tricks.transforms._full_batch import dot
 from optix_tricks.transforms._lanczos import Tridiagonal, for_each, lanczos
@@ -84,7 +83,7 @@ def spectral_density(
     Source: "An Investigation into Neural Net Optimization via Hessian Eigenvalue
     Density", Ghorbani, Krishnan and Xiao, 2019, section 2.
     """
-    check_floating(like)
+    check_operator(matvec, like)
     check_count("num_matvecs", num_matvecs, minimum=1)
     check_count("num_probes", num_probes, minimum=2)
     check_count("num_points", num_points, minimum=2)

@@ -1,7 +1,7 @@
 """The loss along a line against its Taylor polynomials."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from optix_tricks._checks import check_count, check_positive
-from optix_tricks._paths import Arrays
+from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._full_data import mean_over_batches
 from optix_tricks.dynamics.curvature._products import check_batches
@@ -32,12 +32,12 @@ class TaylorModel(NamedTuple):
 def taylor_model(
     loss: Callable[..., Array],
     params: Arrays,
-    direction: PyTree,
+    direction: Arrays,
     *,
-    ts: Any = None,
+    ts: ArrayLike | Sequence[int | float] | None = None,
     order: int = 2,
     tolerance: float = 0.1,
-    batches: Iterable[PyTree] | None = None,
+    batches: Iterable[Examples] | None = None,
 ) -> TaylorModel:
     """Compare a loss with its linear, quadratic, ... model along a direction.
 

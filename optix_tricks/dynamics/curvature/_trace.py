@@ -10,8 +10,8 @@ from jaxtyping import Array
 from optix_tricks._checks import check_count
 from optix_tricks._extras import needed
 from optix_tricks._paths import Arrays
-from optix_tricks._tree import PyTree, check_floating
-from optix_tricks.dynamics.curvature._products import Operator
+from optix_tricks._tree import PyTree
+from optix_tricks.dynamics.curvature._products import Operator, check_operator
 from optix_tricks.transforms._full_batch import cast, common_dtype
 from optix_tricks.transforms._lanczos import scan
 
@@ -119,7 +119,7 @@ def _estimate(
     num_probes: int,
     key: Array,
 ) -> CurvatureEstimate:
-    check_floating(like)
+    check_operator(matvec, like)
     check_count("num_probes", num_probes, minimum=2)
 
     def sample(key: Array) -> PyTree:

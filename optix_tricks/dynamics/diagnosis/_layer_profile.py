@@ -10,7 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_positive
-from optix_tricks._tree import PyTree, global_norm, widen
+from optix_tricks._paths import Examples
+from optix_tricks._tree import global_norm, widen
 from optix_tricks.dynamics.diagnosis._layer_signals import LayerSignal, read_layers
 
 
@@ -32,7 +33,7 @@ class LayerProfile(NamedTuple):
 
 def layer_profile(
     model: nnx.Module,
-    x: PyTree,
+    x: Examples,
     *,
     loss: Callable[[Any], Float[Array, ""]],
     factor: float = 100.0,

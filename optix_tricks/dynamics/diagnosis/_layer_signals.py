@@ -95,7 +95,12 @@ def _measured(
             if path in shifts:
                 _shift(layer, path, shifts[path])
         y, outputs = layer_outputs(module, x, **kwargs)
-        return loss(y), outputs
+        value = loss(y)
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"loss must return one number, got an array of shape {value.shape}."
+            )
+        return value, outputs
 
     shifts = {path: jnp.zeros(y.shape, y.dtype) for path, y in shapes.items()}
     (gradients, by_params), outputs = jax.grad(objective, argnums=(0, 1), has_aux=True)(

@@ -39,13 +39,13 @@ class WeightNorms(NamedTuple):
 
 def weight_norms(
     params: Arrays,
-    gradients: PyTree,
+    gradients: Arrays,
     *,
-    updates: PyTree,
+    updates: Arrays,
     learning_rate: ArrayLike,
     weight_decay: ArrayLike = 0.0,
     momentum: ArrayLike = 0.0,
-    trace: PyTree | None = None,
+    trace: Arrays | None = None,
     mask: Mask | None = None,
 ) -> WeightNorms:
     """Measure what one step does to the norm of each layer.
