@@ -23,6 +23,7 @@ from optix_tricks._predicates import (
     is_callable,
     is_dtype,
     is_examples,
+    is_jax_number,
     is_known_array,
     is_real,
     is_real_array,
@@ -93,6 +94,8 @@ def _way_out(kind: Kind, value: Any) -> str:
         return " It is decided when the function is traced: make it a static argument."
     if "a whole number" in kind.words and is_whole(value):
         return " JAX counts in 32 bits."
+    if "a number" in kind.words and is_whole(value, ANY_SIZE):
+        return " Write it with a point: JAX counts in 32 bits."
     if inspect.isfunction(value) and "a gradient transformation" in kind.words:
         return " Call it first."
     return ""
@@ -259,11 +262,20 @@ SCHEDULE = Kind(
 )
 NUMBER = Kind(("a number",), is_real, (float,))
 NUMBERS = Kind(
-    ("a number", "an array"), lambda x: is_real(x) or is_real_array(x), (float,)
+    ("a number", "an array"), lambda x: is_jax_number(x) or is_real_array(x), (float,)
 )
 FUNCTION = Kind(("a function",), is_callable)
 DTYPE = Kind(("a dtype",), is_dtype)
 TRANSFORMATION = Kind(("a gradient transformation",), is_transformation)
+
+
+def check_made(name: str, made: Any) -> None:
+    """Raise unless what a function returned is a gradient transformation."""
+    if TRANSFORMATION.refuses(made):
+        wanted = TRANSFORMATION.words[0]
+        raise TypeError(f"{name} must return {wanted}, got {described(made)}.")
+
+
 SIMPLE = {
     bool: Kind(("True or False",), lambda x: isinstance(x, (bool, np.bool_)), (bool,)),
     int: Kind(("a whole number",), lambda x: is_whole(x, COUNTS)),

@@ -26,6 +26,12 @@ def is_real(x: Any) -> bool:
     return isinstance(x, numbers.Real)
 
 
+def is_jax_number(x: Any) -> bool:
+    """Whether JAX can hold it: a whole number in 32 bits, or in 64 with `jax_enable_x64`."""
+    wide = jax.config.values["jax_enable_x64"]
+    return is_real(x) and (not is_whole(x) or is_whole(x, INTEGERS if wide else COUNTS))
+
+
 def is_whole(x: Any, within: range = INTEGERS) -> bool:
     whole = isinstance(x, numbers.Integral) and not isinstance(x, bool)
     return whole and int(x) in within
@@ -43,7 +49,7 @@ def is_known_array(x: Any) -> bool:
 
 
 def is_scalar(x: Any) -> bool:
-    return is_real(x) or (is_real_array(x) and x.shape == ())
+    return is_jax_number(x) or (is_real_array(x) and x.shape == ())
 
 
 def is_tree_of_arrays(x: Any) -> bool:

@@ -120,6 +120,11 @@ class GroupNorm(nnx.GroupNorm):
         group_size: int | None = None,
         **options: Any,
     ):
+        for name, size in (("num_groups", num_groups), ("group_size", group_size)):
+            if size is not None and (size < 1 or num_features % size):
+                raise ValueError(
+                    f"{name} must divide num_features, {num_features}, got {size}."
+                )
         super().__init__(num_features, num_groups, group_size, **(PRECISE | options))
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optix_tricks._predicates import is_transformation
+from optix_tricks._kinds import check_made
 from optix_tricks.testing._check import NotApplicable
 from optix_tricks.testing._compare import ATOL, RTOL, cast
 from optix_tricks.testing._loss import OFFERS, with_a_loss
@@ -282,10 +282,8 @@ def inject(factory: Callable[..., Any], **hyperparams: Any) -> Any:
 
     @functools.wraps(factory)
     def made(*args: Any, **kwargs: Any) -> Any:
-        if not is_transformation(tx := factory(*args, **kwargs)):
-            raise TypeError(
-                f"factory must return a gradient transformation, got {type(tx).__name__}."
-            )
+        tx = factory(*args, **kwargs)
+        check_made("factory", tx)
         return tx
 
     return optax.inject_hyperparams(made, static_args=static)(**hyperparams)

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
+from optix_tricks._checks import check_count
 from optix_tricks.layers import BatchNorm, DropPath, LayerScale
 from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
 
@@ -67,6 +68,12 @@ class ConvNorm(nnx.Module):
         return call_norm(self.norm, self.conv(x), train=train)
 
 
+def _check_sizes(in_features: int, width: int, stride: int) -> None:
+    check_count("in_features", in_features, minimum=1)
+    check_count("width", width, minimum=1)
+    check_count("stride", stride, minimum=1)
+
+
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions and a shortcut (He et al., 2016, figure 5 left)."""
 
@@ -83,6 +90,7 @@ class BasicBlock(nnx.Module):
         layer_scale: float | None = None,
         **options: Any,
     ):
+        _check_sizes(in_features, width, stride)
         self.conv1 = ConvNorm(in_features, width, 3, stride=stride, **options)
         self.conv2 = ConvNorm(width, width, 3, scale_init=last_scale, **options)
         self.scale = _scale(width, layer_scale)
@@ -113,6 +121,7 @@ class BottleneckBlock(nnx.Module):
         layer_scale: float | None = None,
         **options: Any,
     ):
+        _check_sizes(in_features, width, stride)
         out_features = width * self.expansion
         self.conv1 = ConvNorm(in_features, width, 1, **options)
         self.conv2 = ConvNorm(width, width, 3, stride=stride, **options)

@@ -10,6 +10,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Integer, Key
 
+from optix_tricks._checks import check_nonnegative
 from optix_tricks._packed import packed_like, unpacked
 from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, global_norm, safe_divide
@@ -35,6 +36,7 @@ class StepKeys(NamedTuple):
 
 def step_keys(key: Key[Array, ""], step: Integer[Array, ""] | int) -> StepKeys:
     """Return the keys of a step, which follow from the state's key and its number."""
+    check_nonnegative("step", step)
     return StepKeys(*jax.random.split(jax.random.fold_in(key, step), 3))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from optix_tricks._kinds import check_made
 from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.rates._rate_scan import RangeTest, scan_learning_rates
@@ -97,6 +98,7 @@ def learning_rate_range_test(
 
     def init_fn(seed: Any) -> tuple[PyTree, PyTree]:
         tx = make_optimizer(lambda count: jnp.asarray(min_rate, jnp.result_type(float)))
+        check_made("make_optimizer", tx)
         return params, tx.init(params)
 
     def step_fn(state: Any, batch: Any, rate: Array) -> tuple[PyTree, Array]:
