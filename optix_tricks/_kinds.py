@@ -96,6 +96,8 @@ def _way_out(kind: Kind, value: Any) -> str:
         return " JAX counts in 32 bits."
     if "a number" in kind.words and is_whole(value, ANY_SIZE):
         return " Write it with a point: JAX counts in 32 bits."
+    if "an iterable" in kind.words and isinstance(value, (dict, *ARRAYS)):
+        return " Write [it] for a single one."
     if inspect.isfunction(value) and "a gradient transformation" in kind.words:
         return " Call it first."
     return ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-QUICK = r"^optix_tricks\.(compat\.\w+\.|schedules\.|losses\.)?\w+$"
+DEAR = r"(studies\.(find|write|probe|measure)|testing\.check_)\w+$"  # minutes in all
 
 
 def told(module, *arguments):
@@ -29,15 +29,15 @@ def told(module, *arguments):
 
 
 def test_wrong_arguments_are_named():
-    report = told("arguments", "--calls", "500", "--only", QUICK)
+    report = told("arguments", "--calls", "500", "--only", rf"^(?!.*{DEAR})")
     assert report["trouble"] == []
-    assert report["without"] == []  # each has a legal call
+    assert report["subjects"] > 400
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", range(1, 11))
 def test_ten_thousand_wrong_arguments_are_named(seed):
-    report = told("arguments", "--calls", "2500", "--seed", str(seed))
+    report = told("arguments", "--calls", "1000", "--seed", str(seed))
     assert report["trouble"] == []
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optix_tricks._checks import check_count
@@ -38,7 +39,7 @@ def spectral_vectors(key: PRNGKeyArray, params: Arrays) -> PyTree:
     leaves, tree = jax.tree.flatten(params)
     vectors: list[Array | None] = []
     for i, leaf in enumerate(leaves):
-        if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
+        if np.ndim(leaf) < 2 or np.size(leaf) == 0:
             vectors.append(None)
             continue
         size = leaf.size // leaf.shape[-1]
@@ -94,7 +95,7 @@ def spectral_penalty(
     check_count("n_steps", n_steps, minimum=1)
 
     def follow(leaf: Array, vector: Array | None) -> Array | None:
-        if jnp.ndim(leaf) < 2 or jnp.size(leaf) == 0:
+        if np.ndim(leaf) < 2 or np.size(leaf) == 0:
             return None
         w = _matrix(leaf)
         found = None if vector is None else list(vector.shape)

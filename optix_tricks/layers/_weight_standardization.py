@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from optix_tricks._checks import check_positive
+from optix_tricks._checks import check_count, check_positive
 from optix_tricks.layers._kernel import replaced, widened
 
 
@@ -71,6 +71,8 @@ class WSConv(nnx.Conv):
         **options: Any,
     ):
         check_positive("epsilon", epsilon)
+        check_count("in_features", in_features, minimum=1)
+        check_count("out_features", out_features, minimum=1)
         super().__init__(
             in_features, out_features, kernel_size, strides, rngs=rngs, **options
         )

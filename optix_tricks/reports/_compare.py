@@ -49,7 +49,7 @@ def write_comparison(paths: Sequence[str | os.PathLike[str]]) -> Path:
     """
     runs = [read_run(path) for path in paths]
     if len(runs) < 2:
-        raise ReportError(f"a comparison is of two runs or more, got {len(runs)}.")
+        raise ReportError(f"paths must be of two runs or more, got {len(runs)}.")
     names = _names(runs)
     figures = own_directory(runs[0].path / "figures")
     light, dark = (png(plot_comparison(runs, names, dark=x)) for x in (False, True))

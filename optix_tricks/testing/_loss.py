@@ -47,7 +47,12 @@ def with_a_loss(
             "grad_fn": lambda: jax.grad(loss),
         }
         offered = {name: makers[name]() for name in extra}
-        return tx.update(grads, state, params, **offered | given)
+        try:
+            return tx.update(grads, state, params, **offered | given)
+        except TypeError as error:
+            if "missing" not in str(error):
+                raise
+            raise TypeError(f"extra must have all that tx takes: {error}") from error
 
     offering_all = jax.jit(offering) if compiled else offering
 

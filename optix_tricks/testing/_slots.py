@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from optix_tricks._paths import Arrays
 
@@ -22,5 +23,5 @@ def slots(state: Any, params: Arrays) -> list[tuple[str, Any, Any]]:
         (jax.tree_util.keystr(path), x, param)
         for path, x in jax.tree_util.tree_leaves_with_path(state)
         for end, param in own
-        if path[len(path) - len(end) :] == end and x.shape == param.shape and x.ndim
+        if path[len(path) - len(end) :] == end and x.shape == np.shape(param) and x.ndim
     ]

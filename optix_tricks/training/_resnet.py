@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -274,4 +275,4 @@ def _derivative_at_the_first(
 
 def count_parameters(params: Arrays) -> int:
     """Number of elements of all arrays of a tree."""
-    return sum(jnp.size(x) for x in jax.tree.leaves(params))
+    return sum(np.size(x) for x in jax.tree.leaves(params))

@@ -272,7 +272,7 @@ def test_bad_arguments_are_named():
         hessian_operator(jnp.sum, w)(jnp.ones(4))
     with pytest.raises(ValueError, match="got an iterator: put them"):
         hessian_operator(jnp.sum, w, batches=iter([w]))
-    with pytest.raises(ValueError, match=r"write \[batch\] for a single one"):
+    with pytest.raises(TypeError, match=r"batches must .* Write \[it\] for a single one"):
         hessian_operator(jnp.sum, w, batches=w)
     with pytest.raises(ValueError, match="at least one batch, got none"):
         hessian_operator(jnp.sum, w, batches=[])

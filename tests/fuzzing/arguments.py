@@ -298,7 +298,8 @@ def judged(outcome, subject, parameter, word, value):
     if inspect.isfunction(value):  # as Python says whose call it is
         named |= f"{value.__qualname__}()" in str(outcome)
     if isinstance(value, str):  # which an error may quote
-        named |= (str(Path(value)) if own else value or None or parameter) in str(outcome)
+        named |= (str(Path(value)) if own else repr(value)) in str(outcome)
+        named |= value != "" and value in str(outcome)
     if not isinstance(outcome, (TypeError, ValueError)) and not (own and named):
         return type(outcome).__name__
     return None if named else "not named"

@@ -163,6 +163,9 @@ CALLS = {
     "ledger.write_summary": (
         EMPTY + "write_summary('ledger', RUN, [], data, seeds=2, resolution=0.1)"
     ),
+    "reports.write_comparison": (
+        COPY + "shutil.copytree(landed, 'other')\nwrite_comparison(['run', 'other'])"
+    ),
     "reports.write_ledger": (
         EMPTY + "from optix_tricks.ledger import write_summary\n"
         "write_summary('ledger', RUN, [], data, seeds=2, resolution=0.1)\n"

@@ -7,6 +7,8 @@ import optax
 from jax.typing import ArrayLike
 
 from optix_tricks._checks import check_fraction, check_nonnegative
+from optix_tricks._kinds import described
+from optix_tricks._predicates import is_scalar
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
 from optix_tricks.compat.torch._descend import descend, is_zero
 from optix_tricks.transforms import (
@@ -66,7 +68,10 @@ def Adagrad(
     check_nonnegative("lr_decay", lr_decay)
 
     def decayed(count: ArrayLike) -> Any:
-        return _at(lr, count) / (1 + _at(lr_decay, count) * count)
+        decay = _at(lr_decay, count)
+        if not is_scalar(decay):
+            raise TypeError(f"lr_decay must give a number, got {described(decay)}.")
+        return _at(lr, count) / (1 + decay * count)
 
     scale = scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=False)
     return descend(
