@@ -64,7 +64,7 @@ def is_tree_of_arrays(x: Any) -> bool:
 
 def is_examples(x: Any) -> bool:
     leaves = jax.tree.leaves(x)
-    return is_tree_of_arrays(x) and all(len(np.shape(leaf)) > 0 for leaf in leaves)
+    return is_tree_of_arrays(x) and bool(leaves) and len(np.shape(leaves[0])) > 0
 
 
 def is_callable(x: Any) -> bool:

@@ -7,7 +7,13 @@ from jaxtyping import Array, PRNGKeyArray
 
 from optix_tricks._checks import check_nonnegative
 from optix_tricks.augment._colour import blend, check_colours, grey, mean_grey
-from optix_tricks.augment._images import Images, check_images, lay_out_like, to_float
+from optix_tricks.augment._images import (
+    Images,
+    check_images,
+    check_scalar,
+    lay_out_like,
+    to_float,
+)
 
 
 def color_jitter(
@@ -66,6 +72,7 @@ def color_jitter(
     ranges = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     for name, value in ranges.items():
         check_nonnegative(name, value)
+        check_scalar(name, value)
     widths = jnp.stack([jnp.asarray(x, jnp.float32) for x in ranges.values()])[None]
     low, high = jnp.maximum(0, 1 - widths), 1 + widths
     share = jax.random.uniform(key, (images.shape[0], 3), jnp.float32)

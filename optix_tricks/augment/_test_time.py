@@ -198,7 +198,8 @@ def selective_predict(
 
 
 def _average(predict: Predict, views: list[tuple[float, Array]]) -> Array:
-    predictions = [(weight, predict(view)) for weight, view in views]
+    predictions = [(weight, jnp.asarray(predict(view))) for weight, view in views]
     dtype = predictions[0][1].dtype
     wide = wide_dtype(dtype)
-    return sum(weight * y.astype(wide) for weight, y in predictions).astype(dtype)
+    total: Any = sum(weight * y.astype(wide) for weight, y in predictions)
+    return total.astype(dtype)

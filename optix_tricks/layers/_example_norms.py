@@ -4,6 +4,8 @@ from typing import Any
 
 from flax import nnx
 
+from optix_tricks._checks import check_count
+
 
 def _as_they_are(arrays: tuple, *, dtype: Any) -> tuple:
     """Leave the parameters their dtype; flax rounds them to that of the output."""
@@ -45,6 +47,7 @@ class LayerNorm(nnx.LayerNorm):
     """
 
     def __init__(self, num_features: int, **options: Any):
+        check_count("num_features", num_features, minimum=1)
         super().__init__(num_features, **(PRECISE | options))
 
 
@@ -75,6 +78,7 @@ class RMSNorm(nnx.RMSNorm):
     """
 
     def __init__(self, num_features: int, **options: Any):
+        check_count("num_features", num_features, minimum=1)
         super().__init__(num_features, **(PRECISE | options))
 
 
@@ -158,4 +162,5 @@ class InstanceNorm(nnx.InstanceNorm):
     """
 
     def __init__(self, num_features: int, **options: Any):
+        check_count("num_features", num_features, minimum=1)
         super().__init__(num_features, **(PRECISE | options))

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import jax
 
+from optix_tricks._checks import check_count
+
 ROUNDS = 7
 WINDOW = 1e-2  # seconds, or one step where that takes longer
 GAIN = 0.9  # of the time, at most, of what takes the place of something simpler
@@ -50,6 +52,8 @@ def measure_ways(
     Returns:
         Seconds of a step of all `way.stacked` members, in the order of the trials.
     """
+    check_count("members", members, minimum=1)
+    check_count("steps", steps, minimum=1)
     best = Way(1, bool(scan))
     run_best = trial(best)
     run_best(1)  # compiles

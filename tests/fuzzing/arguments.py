@@ -89,7 +89,8 @@ WRONG = {
 # These may be right and not fit another argument, which may be the one that is named.
 FIT = ("rank 1", "rank 2", "integers", "no elements", "whole", "far axis")
 # A schedule may leave its range at a later step, where it is traced.
-NOT_FINITE = ("nan", "inf", "array nan", "10**400", "lambda of one")
+# The numbers of an array with axes are not looked at.
+NOT_FINITE = ("nan", "inf", "array nan", "10**400", "lambda of one", "integers")
 
 
 class Done(BaseException):
