@@ -27,7 +27,7 @@ def is_real(x: Any) -> bool:
 
 
 def is_jax_number(x: Any) -> bool:
-    """Whether JAX can hold it: a whole number in 32 bits, or in 64 with `jax_enable_x64`."""
+    """Whether JAX has it: a whole number in 32 bits, in 64 with `jax_enable_x64`."""
     wide = jax.config.values["jax_enable_x64"]
     return is_real(x) and (not is_whole(x) or is_whole(x, INTEGERS if wide else COUNTS))
 
