@@ -116,7 +116,8 @@ def test_every_command_has_help_within_80_columns(capsys, monkeypatch, name, fla
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: optix-tricks {name}")
     assert "--debug" in out
-    assert max(map(len, out.splitlines())) <= 80
+    _usage, *lines = out.splitlines()  # which tyro leaves to the terminal to fold
+    assert max(map(len, lines)) <= 80
 
 
 def test_versions(capsys):
