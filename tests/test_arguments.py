@@ -22,9 +22,8 @@ SENTENCES = {
     "fast_optimizer must be a gradient transformation, got 0.1.": lambda: ot.lookahead(
         0.1
     ),
-    "inner must be a gradient transformation, got the function adam. Call it first.": (
-        lambda: ot.lookahead(ot.adam)
-    ),
+    "fast_optimizer must be a gradient transformation, got the function adam."
+    " Call it first.": (lambda: ot.lookahead(ot.adam)),
     "learning_rate must be a number or a schedule, got a list.": lambda: ot.sgd([0.1]),
     "learning_rate must be a number or a schedule, got an array float32[2].": (
         lambda: ot.sgd(jnp.ones(2))

@@ -86,7 +86,7 @@ def test_what_is_done_is_done_in_its_mode_and_on_its_device_alone(tmp_path, reco
 
 
 def test_data_of_the_sweep_are_there_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     sweep.digits_data.cache_clear()
     found = sweep.digits_data()
     sweep.digits_data.cache_clear()

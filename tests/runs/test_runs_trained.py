@@ -32,15 +32,16 @@ def linear(weights, inputs):
 
 
 @pytest.mark.parametrize("name", ["plain", "averaged", "numbers"])
-def test_the_test_of_a_loaded_run_has_the_bits_of_its_result(name, runs):
+def test_the_test_of_a_loaded_run_has_the_numbers_of_its_result(name, runs):
     path = getattr(runs, name)
     result = json.loads((path / "result.json").read_text())
     run = load_run(path)
     test = run.evaluate()
     found = {"loss": test.loss, "size": test.size, **test.metrics}
-    assert {f"test_{name}": x for name, x in found.items()} == {
-        name: x for name, x in result.items() if name.startswith("test_")
-    }
+    # Another program than the run's last test, which hands out each example's loss too.
+    assert {f"test_{name}": x for name, x in found.items()} == pytest.approx(
+        {name: x for name, x in result.items() if name.startswith("test_")}, rel=1e-6
+    )
     assert run.evaluate(run.dataset.test) == test
     assert run.result == result
     assert (run.path, run.epoch) == (path, 2 if name != "numbers" else 4)
