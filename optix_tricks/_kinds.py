@@ -19,6 +19,7 @@ from optix_tricks._predicates import (
     ANY_SIZE,
     ARRAYS,
     COUNTS,
+    described,
     has_dtype,
     is_callable,
     is_dtype,
@@ -63,28 +64,6 @@ class Kind(NamedTuple):
         error = ValueError if self.choices and isinstance(value, str) else TypeError
         got = f"got {described(value)}.{_way_out(self, value)}"
         return error(f"{name} must be {wanted}, {got}")
-
-
-def described(value: Any) -> str:
-    """Say what a value is: short ones as they are, arrays by dtype and shape.
-
-    >>> import jax.numpy as jnp
-    >>> print(described(None), described([1, 2]), described(jnp.ones(2)), sep="; ")
-    None; a list; an array float32[2]
-    """
-    if isinstance(value, ARRAYS):
-        shape = ", ".join(str(side) for side in value.shape)
-        traced = "a traced" if isinstance(value, jax.core.Tracer) else "an"
-        return f"{traced} array {value.dtype}[{shape}]"
-    if value is None or isinstance(value, (bool, int, float, complex, str)):
-        text = repr(value)
-        return text if len(text) <= 60 else f"{text[:40]}... ({type(value).__name__})"
-    if inspect.isclass(value):
-        return f"the class {value.__name__}"
-    if inspect.isfunction(value):
-        return f"the function {value.__name__}"
-    word = type(value).__name__
-    return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 
 def _way_out(kind: Kind, value: Any) -> str:

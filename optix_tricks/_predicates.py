@@ -89,3 +89,25 @@ def is_dtype(x: Any) -> bool:
 def is_transformation(x: Any) -> bool:
     parts = (getattr(x, "init", None), getattr(x, "update", None))
     return not inspect.isclass(x) and all(map(callable, parts))
+
+
+def described(value: Any) -> str:
+    """Say what a value is: short ones as they are, arrays by dtype and shape.
+
+    >>> import jax.numpy as jnp
+    >>> print(described(None), described([1, 2]), described(jnp.ones(2)), sep="; ")
+    None; a list; an array float32[2]
+    """
+    if isinstance(value, ARRAYS):
+        shape = ", ".join(str(side) for side in value.shape)
+        traced = "a traced" if isinstance(value, jax.core.Tracer) else "an"
+        return f"{traced} array {value.dtype}[{shape}]"
+    if value is None or isinstance(value, (bool, int, float, complex, str)):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:40]}... ({type(value).__name__})"
+    if inspect.isclass(value):
+        return f"the class {value.__name__}"
+    if inspect.isfunction(value):
+        return f"the function {value.__name__}"
+    word = type(value).__name__
+    return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"

@@ -5,6 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+from optix_tricks.training._batch import Batch
+from optix_tricks.training._job import Job
+from optix_tricks.training._state import TrainState
 
 
 def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
@@ -29,6 +34,12 @@ def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
       60
     """
     return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def step_flops(job: Job, state: TrainState, data: Batch) -> int:
+    """Count those of a step of a job on a batch of the data."""
+    batch = jax.eval_shape(lambda: data.take(jnp.arange(job.batch_size)))
+    return matrix_flops(job.step, state, batch)
 
 
 def _of_jaxpr(jaxpr: Any) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from optix_tricks._kinds import described
 from optix_tricks._paths import Arrays
+from optix_tricks._predicates import described
 from optix_tricks._tree import SHORT, PyTree
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step

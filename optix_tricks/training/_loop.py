@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from optix_tricks.training._batch import Batch
 from optix_tricks.training._checkpoint import Checkpoints, numbers
 from optix_tricks.training._checksums import noted
 from optix_tricks.training._confusion import has_matrix
@@ -24,7 +23,7 @@ from optix_tricks.training._finite import (
     check_tests,
     check_weights,
 )
-from optix_tricks.training._flops import matrix_flops
+from optix_tricks.training._flops import step_flops
 from optix_tricks.training._hosts import lost_explained, together
 from optix_tricks.training._job import Job
 from optix_tricks.training._layer_norms import layer_norms
@@ -288,7 +287,7 @@ def _train(
             best_epoch=min(best, job.epochs) if watch.ends_with_best else None,
             kept_epoch=min(best, job.epochs) if job.keep_best else None,
         )
-    told = speed.as_json(lambda: _step_flops(job, state, train_data))
+    told = speed.as_json(lambda: step_flops(job, state, train_data))
     if jax.process_count() == 1:
         norms = layer_norms(job.params, state.params)
         run.write_json("layers.json", {"layers": norms})
@@ -297,8 +296,3 @@ def _train(
         shutil.rmtree(run.path / WITHIN, ignore_errors=True)
     together("the run is written")
     return state, result
-
-
-def _step_flops(job: Job, state: TrainState, data: Batch) -> int:
-    batch = jax.eval_shape(lambda: data.take(jnp.arange(job.batch_size)))
-    return matrix_flops(job.step, state, batch)

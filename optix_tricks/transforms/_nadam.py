@@ -27,10 +27,10 @@ class ScaleByNadamState(NamedTuple):
 def scale_by_nadam(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
+    *,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
     mu_dtype: Any = None,
-    *,
     momentum_decay: ScalarOrSchedule = 4e-3,
     mask: Mask | None = None,
     state_dtype: Any = None,

@@ -8,8 +8,7 @@ from jax.typing import ArrayLike
 
 from optix_tricks._checks import check_fraction, check_nonnegative
 from optix_tricks._hyperparams import Scalar, ScalarOrSchedule
-from optix_tricks._kinds import described
-from optix_tricks._predicates import is_scalar
+from optix_tricks._predicates import described, is_scalar
 from optix_tricks.compat.torch._descend import descend, is_zero
 from optix_tricks.transforms import (
     scale_by_adadelta,
