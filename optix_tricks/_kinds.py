@@ -192,6 +192,7 @@ def _plural(kind: Kind) -> str:
         "a whole number": "whole numbers",
         "a number": "numbers",
         "a string": "names",
+        "a function": "functions",
     }
     said = [words.get(word, "") for word in kind.words]
     return f" of {' or '.join(said)}" if all(said) else ""
