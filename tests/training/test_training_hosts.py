@@ -189,10 +189,10 @@ def test_what_wants_one_process_says_so(monkeypatch, capsys, tmp_path):
     options = {"settings": jnp.ones(1), "seeds": [0], "data": toy_dataset().train}
     with pytest.raises(HostsError, match=match):
         sweep(lambda *x: x, lambda *x: x, epochs=1, batch_size=1, **options)
-    for command in (["lr-find", "digits"], ["diagnose", "run", "x"], ["evaluate", "x"]):
-        code, _, err = run_command(capsys, *command, "--distributed")
+    for command in ("lr-find", "diagnose run", "evaluate"):
+        code, _, err = run_command(capsys, *command.split(), "x", "--distributed")
         assert code == 2
-        said = f"{command[0]} runs in one process, which may have several devices: leave"
+        said = f"{command} runs in one process, which may have several devices: leave"
         assert said in err
 
 
