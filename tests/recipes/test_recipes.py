@@ -254,7 +254,7 @@ CHANGED = {
     },
 }
 
-# Twelve copies whose first weights differ by at most 2e-7, or that are compiled otherwise,
+# Twelve copies, whose first weights differ by 2e-7 or that are compiled in another way,
 # end between 0.1 and 0.7 % below the landed loss.
 FAR = {"digits": 1e-2}
 
