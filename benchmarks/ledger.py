@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import RESULTS
+from benchmarks.ledger_claims import CLAIM_TABLES, LEDGERS
 from optix_tricks.reports import plot_effects
 from optix_tricks.tricks import find_trick
 
-LEDGERS = RESULTS / "ledgers"
 MAIN = "cifar10"
 FILES = ("ledger.jsonl", "ledger.json")
 TESTBED = (
@@ -122,7 +121,11 @@ def _interval(effect: dict[str, Any], unit: int, digits: int) -> str:
     return f"{mean:+.{digits}f} ± {half:.{digits}f}"
 
 
-LEDGER_TABLES = {"ledger": effect_table}
+LEDGER_TABLES = {
+    "ledger": effect_table,
+    "ledger_digits": lambda: effect_table("digits"),
+    **CLAIM_TABLES,
+}
 
 
 def main() -> None:

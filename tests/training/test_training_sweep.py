@@ -348,7 +348,7 @@ def test_what_does_not_fit_into_the_memory_has_lost(monkeypatch):
             {"settings": {"rate": jnp.ones(2), "decay": jnp.ones(3)}},
             r"settings must be arrays of one length, .* got shapes \[\(3,\), \(2,\)\]",
         ),
-        ({"settings": jnp.ones(())}, r"settings must be .* got shapes \[\(\)\]"),
+        ({"settings": jnp.ones(())}, r"settings must be .* got an array float32\[\]"),
         ({"evaluate": evaluate}, "evaluate and test_data must be given together"),
         (
             TESTED | {"test_data": jax.tree.map(lambda x: x[:0], TESTS)},
