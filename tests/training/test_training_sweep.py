@@ -370,7 +370,7 @@ def test_what_does_not_fit_into_the_memory_has_lost(monkeypatch):
     ],
 )
 def test_bad_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         run(**options)
 
 
