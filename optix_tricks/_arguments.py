@@ -80,9 +80,10 @@ def checking(
         if not hasattr(result, "_replace") or not hasattr(result, "init"):
             return result
 
-        def init(*params: Any) -> Any:  # which reads schedules for the first time
+        @functools.wraps(result.init)  # which reads schedules for the first time
+        def init(*args: Any, **kwargs: Any) -> Any:
             with _renaming(called, by_name):
-                return result.init(*params)
+                return result.init(*args, **kwargs)
 
         return result._replace(init=init)
 

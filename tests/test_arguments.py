@@ -5,6 +5,7 @@ import inspect
 import pickle
 import pkgutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,3 +119,9 @@ def test_annotations_of_all_forms_are_understood():
     for name, value in {"a": 1.0, "b": (1.0,), "c": {"a": "b"}, "d": ot.sgd}.items():
         with pytest.raises(TypeError, match=f"^{name} must be"):
             function(**{name: value})
+
+
+def test_init_takes_its_parameters_by_name_too():
+    w = jnp.ones(2)
+    by_name, by_place = ot.adam(0.1).init(params=w), ot.adam(0.1).init(w)
+    chex.assert_trees_all_equal(by_name, by_place)
