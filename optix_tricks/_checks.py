@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optix_tricks._predicates import described
+
 
 def _concrete(value: Any) -> Any:
     """Give the number of an array that has one now, anything else as it is."""
@@ -121,3 +123,20 @@ def check_count(name: str, value: Any, *, minimum: int = 0) -> None:
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     _require(is_whole, name, value, "a whole number")
     _require(value >= minimum, name, value, f"at least {minimum}")
+
+
+def check_loss(value: Any) -> Any:
+    """Give what a loss returned, one real number, as only such has a gradient.
+
+    >>> check_loss(jnp.ones(2))
+    Traceback (most recent call last):
+    TypeError: loss must return one real number for params and batch, got an array
+    float32[2]: take the mean of real ones.
+    """
+    is_real = jnp.issubdtype(getattr(value, "dtype", type(value)), jnp.floating)
+    if not is_real or jnp.shape(value) != ():
+        raise TypeError(
+            "loss must return one real number for params and batch, got"
+            f" {described(value)}: take the mean of real ones."
+        )
+    return value

@@ -193,6 +193,7 @@ def _plural(kind: Kind) -> str:
         "a number": "numbers",
         "a string": "names",
         "a function": "functions",
+        "a Device": "JAX devices",
     }
     said = [words.get(word, "") for word in kind.words]
     return f" of {' or '.join(said)}" if all(said) else ""

@@ -73,7 +73,10 @@ def is_callable(x: Any) -> bool:
 
 
 def is_schedule(x: Any) -> bool:
-    return callable(x) and not inspect.isclass(x)
+    """Whether it may give numbers; what is annotated to make an optimiser does not."""
+    gives = str(getattr(x, "__annotations__", {}).get("return"))
+    makes_other = "GradientTransformation" in gives
+    return callable(x) and not inspect.isclass(x) and not makes_other
 
 
 def is_dtype(x: Any) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 import optix_tricks as ot
-from optix_tricks import layers, losses
+from optix_tricks import dynamics, layers, losses, reports, testing, training
 from optix_tricks._arguments import checking
 from optix_tricks.compat import tf1, torch
 
@@ -30,6 +30,29 @@ SENTENCES = {
         lambda: ot.sgd(jnp.ones(2))
     ),
     "learning_rate must be a number or a schedule, got 1j.": lambda: ot.sgd(1j),
+    "decay must be a number or a schedule, got the function adam.": (
+        lambda: ot.trace(ot.adam)
+    ),
+    "outputs and targets must have one shape, got [2] and [3]: give each example or"
+    " position its target.": (lambda: training.absolute_error(jnp.ones(2), jnp.ones(3))),
+    "loss must return one real number for params and batch, got a traced array"
+    " float32[2]: take the mean of real ones.": lambda: dynamics.hessian_operator(
+        lambda w: w, jnp.ones(2)
+    )(jnp.ones(2)),
+    "epochs must be a finite number, got nan.": (
+        lambda: training.total_steps(float("nan"), 10, 2)
+    ),
+    "seed must be at least 0, got -1.": (
+        lambda: training.split_validation(training.load_digits(), 0.1, seed=-1)
+    ),
+    "settings must hold one or more, got none.": lambda: training.sweep_jobs(
+        lambda *_: None, training.load_digits(), settings=jnp.ones(0), seeds=[0]
+    ),
+    "measures must be some of accuracy and loss, got precision.": (
+        lambda: reports.plot_effects([], measures=["precision"])
+    ),
+    "factory must be called with eps alone: missing a required argument:"
+    " 'learning_rate'.": lambda: testing.inject(ot.adam, eps=1.0),
     "nesterov must be True or False, got 1.": lambda: ot.sgd(0.1, nesterov=1),
     "every_steps must be a whole number, got 4294967296. JAX counts in 32 bits.": (
         lambda: ot.swa(0, 2**32)

@@ -1,5 +1,6 @@
 """A job's training step, lowered for devices that are not there, from shapes alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from optix_tricks.training import (
 def lower_step(
     job: Job,
     dataset: Dataset,
-    devices: list[Any],
+    devices: Sequence[jax.Device],
     *,
     packed: bool = False,
     layout: str = "replicated",
@@ -39,8 +40,10 @@ def lower_step(
       What `.compile()` compiles, and the operations of the whole batch (`matrix_flops`).
 
     Raises:
-      ValueError: if the devices do not divide the batch.
+      ValueError: if there are no devices, or they do not divide the batch.
     """
+    if len(devices) == 0:
+        raise ValueError("devices must hold one or more, got none: give jax.devices().")
     if job.batch_size % len(devices):
         raise ValueError(
             f"batch_size must be a multiple of the {len(devices)} devices, got"

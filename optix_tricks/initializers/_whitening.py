@@ -1,10 +1,10 @@
 """A first convolution that whitens the images' patches."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optix_tricks._checks import check_count, check_positive
+from optix_tricks._paths import Number
 from optix_tricks._tree import widen
 
 
@@ -12,7 +12,7 @@ def patch_whitening(
     images: Float[Array, "batch height width channel"],
     *,
     kernel_size: int = 2,
-    eps: ArrayLike = 5e-4,
+    eps: Number = 5e-4,
 ) -> Float[Array, "kernel_size kernel_size channel filters"]:
     """Return the kernel of a convolution whose outputs are uncorrelated, of variance 1.
 

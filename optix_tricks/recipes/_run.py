@@ -157,8 +157,9 @@ def reconfigure(
     if fields.get("format") != FORMAT:
         raise RunError(
             f"the settings of run {path} were written by {_version(path)}, in a form that"
-            " this version cannot rebuild: go on with that one. The run's page and"
-            " `diagnose run` need no settings."
+            " this version cannot rebuild (the format in its fields is"
+            f" {fields.get('format')!r}, not {FORMAT}): go on with that one. The page of"
+            " the run and `diagnose run` need no settings."
         )
     copy = Path(path) / COPY
     from_copy = from_copy and name.endswith(".py")

@@ -37,7 +37,7 @@ def plot_effects(
       A figure that no global state knows of.
 
     Raises:
-      ValueError: if there is no row with a number.
+      ValueError: if there is no row with a number, or no such measure.
 
     Examples:
       >>> effect = {"mean_at_look": 0.012, "half_width": 0.004, "looked": 5}
@@ -46,6 +46,9 @@ def plot_effects(
       'change in test accuracy, points'
     """
     theme = DARK if dark else LIGHT
+    if len(measures) == 0 or not {*measures} <= {*_OF}:
+        got = ", ".join(map(str, measures)) or "none"
+        raise ValueError(f"measures must be some of {' and '.join(_OF)}, got {got}.")
     first = measures[0]
     rows = sorted(
         (row for row in rows if any(row[name] for name in measures)),

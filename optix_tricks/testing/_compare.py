@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from optix_tricks._paths import Arrays
+from optix_tricks._predicates import described
 
 # A few roundings of numbers of order one: a fused multiply-add rounds once, not twice.
 RTOL, ATOL = 3e-6, 5e-7
@@ -105,10 +106,11 @@ def assert_one_rounding(low: Any, exact: Any, dtype: str) -> None:
     AssertionError: at the root: 1 is not 1.02344
     """
     unit = jnp.finfo(dtype)
-    _pairs(low, exact)  # of one structure
+    for _, x, _ in _pairs(low, exact):  # of one structure
+        _numbers(x)
 
     def rounded(x: Any, y: Any) -> Any:
-        return jnp.asarray(y).astype(jnp.result_type(x))
+        return jnp.asarray(_numbers(y)).astype(jnp.result_type(x))
 
     wanted = jax.tree.map(rounded, low, exact)  # may overflow
     assert_close(low, wanted, float(unit.eps), float(unit.smallest_subnormal))
@@ -131,10 +133,10 @@ def _numbers(x: Any) -> np.ndarray:
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         x = jax.random.key_data(x)
     try:
-        x = np.asarray(x)
-        x.astype(np.complex128)
+        found = np.asarray(x)
+        found.astype(np.complex128)
     except (TypeError, ValueError, OverflowError) as error:
-        raise AssertionError(f"{type(x).__name__} is no number") from error
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return x.astype(np.complex128)
-    return x.astype(np.float64)
+        raise AssertionError(f"{described(x)} is no number") from error
+    if jnp.issubdtype(found.dtype, jnp.complexfloating):
+        return found.astype(np.complex128)
+    return found.astype(np.float64)

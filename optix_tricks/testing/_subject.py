@@ -278,7 +278,13 @@ def inject(factory: Callable[..., Any], **hyperparams: Any) -> Any:
     >>> list(tx.init(0.0).hyperparams)
     ['learning_rate']
     """
-    static = [n for n in inspect.signature(factory).parameters if n not in hyperparams]
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(**hyperparams)
+    except TypeError as error:
+        given = ", ".join(hyperparams) or "no hyperparameters"
+        raise TypeError(f"factory must be called with {given} alone: {error}.") from error
+    static = [n for n in signature.parameters if n not in hyperparams]
 
     @functools.wraps(factory)
     def made(*args: Any, **kwargs: Any) -> Any:

@@ -264,4 +264,4 @@ __all__ = [
     "train",
 ]
 
-check_arguments(__name__, called={"rate": "drop_path"})
+check_arguments(__name__, called={"rate": "drop_path", "final_rate": "drop_path"})

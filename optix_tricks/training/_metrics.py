@@ -77,11 +77,14 @@ def absolute_error(
 ) -> Array:
     """The distance of each number from its target.
 
+    Raises:
+      ValueError: if outputs and targets differ in shape.
+
     Examples:
       >>> print(absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.5, 2.0])))
       [0.5 0. ]
     """
-    return jnp.abs(widen(outputs) - widen(targets))
+    return jnp.abs(_distance(outputs, targets))
 
 
 def r_squared(variance: Float[Array, ""] | float) -> Metric:
@@ -97,9 +100,18 @@ def r_squared(variance: Float[Array, ""] | float) -> Metric:
     """
 
     def metric(outputs: Float[Array, "*batch"], targets: Num[Array, "*batch"]) -> Array:
-        return 1 - (widen(outputs) - widen(targets)) ** 2 / variance
+        return 1 - _distance(outputs, targets) ** 2 / variance
 
     return metric
+
+
+def _distance(outputs: Array, targets: Array) -> Array:
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"outputs and targets must have one shape, got {list(outputs.shape)} and"
+            f" {list(targets.shape)}: give each example or position its target."
+        )
+    return widen(outputs) - widen(targets)
 
 
 def written(name: str, value: float) -> str:

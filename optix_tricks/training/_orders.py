@@ -6,15 +6,16 @@ from collections.abc import Iterator
 import jax
 from jaxtyping import Array, Int, Key
 
-from optix_tricks._checks import check_count
+from optix_tricks._checks import check_count, check_nonnegative
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
     """How many full batches `size` examples make.
 
     Raises:
-      ValueError: if not one batch is full.
+      ValueError: if there is no example, or not one batch is full.
     """
+    check_count("size", size, minimum=1)
     check_count("batch_size", batch_size, minimum=1)
     steps = size // batch_size
     if steps == 0:
@@ -41,9 +42,13 @@ def epoch_order(
 def total_steps(epochs: int | float, size: int, batch_size: int) -> int:
     """How many steps a run has; of a fraction of an epoch its first batches, rounded up.
 
+    Raises:
+      ValueError: if `epochs` is negative or not finite, or not one batch is full.
+
     >>> total_steps(9.9, 50_000, 1024)
     476
     """
+    check_nonnegative("epochs", epochs)
     steps = epochs * steps_per_epoch(size, batch_size)
     return math.ceil(round(steps, 9))  # 0.1 * 30 is 3, not 4
 

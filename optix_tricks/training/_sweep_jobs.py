@@ -57,6 +57,8 @@ def sweep_jobs(
     """
     if not seeds:
         raise ValueError("seeds must hold one or more, got none.")
+    if any(jnp.shape(x)[:1] == (0,) for x in jax.tree.leaves(settings)):
+        raise ValueError("settings must hold one or more, got none.")
     first = build_job(jax.tree.map(lambda x: x[0], settings), seeds[0])
     for name in BETWEEN:
         if getattr(first, name):

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from optix_tricks._checks import check_count
 from optix_tricks._paths import Whole
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
@@ -31,14 +32,14 @@ def split_validation(dataset: Dataset, fraction: float, *, seed: Whole) -> Datas
     Args:
       dataset: of trees of arrays.
       fraction: f of the training examples; at least one must be on either side.
-      seed: of the draw.
+      seed: of the draw, at least 0.
 
     Returns:
       The data set with `validation`, and what is left in `train`, both in their order.
 
     Raises:
-      ValueError: if the fraction leaves no example on one side, or the data set has a
-        validation split already.
+      ValueError: if the fraction leaves no example on one side, the seed is negative, or
+        the data set has a validation split already.
 
     Examples:
       >>> from optix_tricks.training import load_digits
@@ -54,6 +55,7 @@ def split_validation(dataset: Dataset, fraction: float, *, seed: Whole) -> Datas
             f"the data set {dataset.name!r} has a validation split of its own: leave out"
             f" the fraction, got {fraction}."
         )
+    check_count("seed", seed)
     size = dataset.train.size
     chosen = round(fraction * size) if 0 < fraction < 1 else 0
     if not 0 < chosen < size:

@@ -54,7 +54,10 @@ CALLS = {
     "unpack": "import optix_tricks as ot\nunpack(ot.pack({'a': jnp.ones(3)}))",
     "recipes.find_recipe": "find_recipe('digits')",
     "recipes.new_run": "new_run('digits')",
-    "recipes.reconfigure": "reconfigure('run', 'digits', {})",
+    "recipes.reconfigure": (
+        "from optix_tricks.recipes import new_run\n"
+        "reconfigure('run', 'digits', new_run('digits').as_json())"
+    ),
     "reports.plot_curves": (
         "from optix_tricks.reports import read_run\nplot_curves(read_run(landed))"
     ),
@@ -175,6 +178,7 @@ CALLS = {
         "write_sweep('.', title='', axes={'a': [1.0, 2.0]}, chosen_by='test_loss',"
         " results={'test_loss': [[0.1], [0.2]]}, share=[0.0, 1.0])"
     ),
+    "runs.load_run": COPY + "load_run('run')",
     "studies.diagnose_run": COPY + "diagnose_run('run')",
     "studies.find_learning_rate": "find_learning_rate(RUN, data, steps=10, seeds=1)",
     "studies.measure_curvature": COPY + "measure_curvature('run', images=8)",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from optix_tricks._checks import check_count
+from optix_tricks._checks import check_count, check_loss
 from optix_tricks._paths import Arrays, named_leaves
 from optix_tricks._tree import PyTree, check_floating, widen
 
@@ -34,14 +34,17 @@ def gradient_products(
     chunks = _split(batch, micro_batch_size, chunk_size)
     paths = [leaf.name for leaf in named_leaves(params)]
 
+    def one_loss(params: Arrays, micro: PyTree) -> Array:
+        return check_loss(loss(params, micro))
+
     def mean_loss(params: Arrays, micros: PyTree) -> Array:
-        return jnp.mean(jax.vmap(loss, (None, 0))(params, micros))
+        return jnp.mean(jax.vmap(one_loss, (None, 0))(params, micros))
 
     def add(total: PyTree, micros: PyTree) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, jax.grad(mean_loss)(params, micros)), None
 
     def products(micro: PyTree) -> GradientProducts:
-        gradients = jax.tree.leaves(jax.grad(loss)(params, micro))
+        gradients = jax.tree.leaves(jax.grad(one_loss)(params, micro))
         pairs = list(zip(gradients, means, strict=True))
         return GradientProducts(
             jnp.stack([jnp.sum(g * g) for g in gradients]),

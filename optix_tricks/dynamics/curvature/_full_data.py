@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from optix_tricks._checks import check_loss
 from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree
 from optix_tricks.transforms._full_batch import cast, common_dtype
@@ -38,4 +39,4 @@ def full_gradient(
 @partial(jax.jit, static_argnums=0)
 def _gradient(loss: Callable[..., Array], w: PyTree, *batch: Any) -> PyTree:
     with jax.default_matmul_precision("highest"):
-        return jax.grad(loss)(w, *batch)
+        return jax.grad(lambda w: check_loss(loss(w, *batch)))(w)

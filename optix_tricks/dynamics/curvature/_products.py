@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from optix_tricks._checks import check_loss
 from optix_tricks._paths import Arrays, Examples
 from optix_tricks._tree import PyTree, check_floating
 from optix_tricks.dynamics.curvature._full_data import mean_over_batches
@@ -126,7 +127,7 @@ def _hessian_product(
     loss: Callable[..., Array], w: PyTree, v: PyTree, *batch: Any
 ) -> Any:
     with jax.default_matmul_precision("highest"):
-        gradient = jax.grad(lambda w: loss(w, *batch))
+        gradient = jax.grad(lambda w: check_loss(loss(w, *batch)))
         return jax.jvp(gradient, (w,), (v,))[1]
 
 

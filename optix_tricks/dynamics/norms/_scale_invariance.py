@@ -78,6 +78,7 @@ def scale_invariance(
     2017, section 2.
     """
     check_positive("tolerance", tolerance)
+    tolerance = float(tolerance)  # JAX has no integers of more bits
     check_floating(params)
     leaves, structure = jax.tree.flatten(params)
     if key is not None:
