@@ -33,8 +33,6 @@ SENTENCES = {
     "decay must be a number or a schedule, got the function adam.": (
         lambda: ot.trace(ot.adam)
     ),
-    "outputs and targets must have one shape, got [2] and [3]: give each example or"
-    " position its target.": (lambda: training.absolute_error(jnp.ones(2), jnp.ones(3))),
     "loss must return one real number for params and batch, got a traced array"
     " float32[2]: take the mean of real ones.": lambda: dynamics.hessian_operator(
         lambda w: w, jnp.ones(2)
