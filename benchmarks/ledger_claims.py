@@ -103,7 +103,7 @@ def _said(claim: Claim, ledger: str, arm: str) -> list[str]:
 
 
 def starts() -> str:
-    """Initialisers in place of He's, with norms and without."""
+    """Initialisers in place of LeCun's, with norms and without."""
 
     def cells() -> Iterator[list[str]]:
         for data in ("cifar10", "digits"):

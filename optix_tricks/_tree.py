@@ -219,3 +219,16 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
     parts = [jnp.concatenate(short), *long] if short else long
     squares = [jnp.sum(jnp.square(x)) for x in parts]
     return safe_sqrt(sum(squares, start=jnp.zeros(())))
+
+
+def map_states(change: Callable[[Any], Any], kind: type, opt_state: PyTree) -> PyTree:
+    """Change each state of a kind in an optimiser's, at any depth; None if none is there."""
+
+    def is_ours(node: Any) -> bool:
+        return isinstance(node, kind)
+
+    if not any(map(is_ours, jax.tree.leaves(opt_state, is_leaf=is_ours))):
+        return None
+    return jax.tree.map(
+        lambda node: change(node) if is_ours(node) else node, opt_state, is_leaf=is_ours
+    )

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from optix_tricks._hyperparams import as_scalar
 from optix_tricks._leafwise import leafwise
-from optix_tricks._tree import PyTree
+from optix_tricks._tree import PyTree, map_states
 
 NAME = "rate_scale"
 
@@ -66,20 +66,15 @@ def with_rate_scale(opt_state: PyTree, scale: float) -> PyTree:
       training.scale_rate() into its chain, before averages.
     """
 
-    def is_ours(node: Any) -> bool:
-        return isinstance(node, ScaleRateState)
-
-    if not any(map(is_ours, jax.tree.leaves(opt_state, is_leaf=is_ours))):
-        raise ValueError(
-            "tx must have a rate that can be lowered where a job restores: put"
-            " training.scale_rate() into its chain, before averages."
-        )
-
-    def scaled(node: Any) -> Any:
-        if not is_ours(node):
-            return node
+    def scaled(node: ScaleRateState) -> ScaleRateState:
         there = node.hyperparams[NAME].sharding
         new = jax.device_put(as_scalar(scale), there)
         return node._replace(hyperparams=node.hyperparams | {NAME: new})
 
-    return jax.tree.map(scaled, opt_state, is_leaf=is_ours)
+    changed = map_states(scaled, ScaleRateState, opt_state)
+    if changed is None:
+        raise ValueError(
+            "tx must have a rate that can be lowered where a job restores: put"
+            " training.scale_rate() into its chain, before averages."
+        )
+    return changed

@@ -2,12 +2,11 @@
 
 from typing import Any, Literal, NamedTuple
 
-import jax
 import optax
 from jax.typing import ArrayLike
 
 from optix_tricks._hyperparams import ScalarOrSchedule, current_values, first_values
-from optix_tricks._tree import Mask, PyTree
+from optix_tricks._tree import Mask, PyTree, map_states
 from optix_tricks.transforms._learning_rate import (
     ScaleByLearningRateState,
     scale_by_learning_rate,
@@ -180,19 +179,14 @@ def observe_plateau(
       `torch.optim.lr_scheduler.ReduceLROnPlateau`, whose `step(metrics)` this is.
     """
 
-    def is_plateau(node: Any) -> bool:
-        return isinstance(node, ReduceOnPlateauState)
+    def judged(node: ReduceOnPlateauState) -> ReduceOnPlateauState:
+        machine = plateau(mode=mode, **node.hyperparams)
+        return node._replace(plateau=machine.update(node.plateau, value))
 
-    if not any(map(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))):
+    changed = map_states(judged, ReduceOnPlateauState, opt_state)
+    if changed is None:
         raise ValueError(
             "opt_state must hold a plateau, and has none: put"
             " reduce_on_plateau(per_step=False) into the chain."
         )
-
-    def judged(node: Any) -> Any:
-        if not is_plateau(node):
-            return node
-        machine = plateau(mode=mode, **node.hyperparams)
-        return node._replace(plateau=machine.update(node.plateau, value))
-
-    return jax.tree.map(judged, opt_state, is_leaf=is_plateau)
+    return changed
