@@ -222,7 +222,7 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
 
 
 def map_states(change: Callable[[Any], Any], kind: type, opt_state: PyTree) -> PyTree:
-    """Change each state of a kind in an optimiser's, at any depth; None if none is there."""
+    """Change each state of a kind in an optimiser's, at any depth; None without one."""
 
     def is_ours(node: Any) -> bool:
         return isinstance(node, kind)
