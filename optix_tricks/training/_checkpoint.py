@@ -1,6 +1,5 @@
 """Saving and restoring a training state with Orbax."""
 
-import logging
 import math
 import shutil
 import warnings
@@ -26,6 +25,7 @@ from optix_tricks.training._checksums import (
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._hosts import is_first
 from optix_tricks.training._run_directory import explained, no_space
+from optix_tricks.training._said_once import say_errors_once
 from optix_tricks.training._state import TrainState
 
 
@@ -182,7 +182,7 @@ class Checkpoints:
         for epoch in numbers(self.directory):
             if is_first() and damaged(self.directory / str(epoch)) == METADATA:
                 shutil.rmtree(self.directory / str(epoch))
-        logging.getLogger("absl").addFilter(_is_not_raised)
+        say_errors_once()
         policy: Any = SimpleNamespace(should_preserve=self._kept)
         with explained(self.directory.parent):
             return _Manager(
@@ -240,11 +240,6 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         del step
         return False
-
-
-def _is_not_raised(record: logging.LogRecord) -> bool:
-    """Whether what is logged is no error of Orbax's, which it also raises."""
-    return record.exc_info is None or "orbax" not in record.pathname
 
 
 def _reader() -> Any:

@@ -282,7 +282,7 @@ def test_the_losses_are_those_of_the_recipes_before_they_were_setups(name, tmp_p
     ("changes", "message"),
     [
         ({"mixup": -1.0}, "alpha must be zero or positive, got -1.0"),
-        ({"drop_path": 1.0}, r"final_rate must be in \[0, 1\), got 1.0"),
+        ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\), got 1.0"),
         ({"warm_up": {"epochs": 9.0}}, "epochs of warm_up must be at most the 2 .*got 9"),
         ({"cutout": -1}, "size must be at least 0, got -1"),
         ({"crop": 20}, "padding must be below the image's 8 pixels"),

@@ -4,6 +4,8 @@ What was written before is kept, and with room again the run ends as it would ha
 """
 
 import resource
+import sys
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -17,6 +19,7 @@ from optix_tricks.training import (
     create_state,
     train,
 )
+from optix_tricks.training._said_once import say_errors_once
 from tests.full_disk import fill, lock
 from tests.training.toy_runs import linear_job, start, toy_dataset
 
@@ -91,6 +94,17 @@ def test_a_checkpoint_that_outgrows_its_quota_is_one_sentence(tmp_path, capfd):
     with Checkpoints(tmp_path / "checkpoints", read_only=True) as kept:
         assert kept.newest_sound() == 1
         chex.assert_trees_all_equal(kept.restore(1, small).params, small.params)
+
+
+def test_writers_that_fail_after_the_first_are_not_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    for _ in range(2):
+        say_errors_once()
+    other = SimpleNamespace(object=None, exc_value=RuntimeError("another"))
+    for error in (RuntimeError("Event loop is closed"), other.exc_value):
+        sys.unraisablehook(SimpleNamespace(object=None, exc_value=error))
+    assert shown == [other]
 
 
 def test_a_disk_that_fills_up_under_a_checkpoint_is_one_too(tmp_path, monkeypatch):
