@@ -28,10 +28,15 @@ def keep_compiled_programs() -> None:
 def compiling_anew() -> Iterator[None]:
     """Read no compiled program from the disk, to time how long compiling takes."""
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    def use_cache(on: bool) -> None:
+        jax.config.update("jax_enable_compilation_cache", on)
+        compilation_cache.reset_cache()  # JAX asks once whether to use it
 
     kept = jax.config.values["jax_enable_compilation_cache"]
-    jax.config.update("jax_enable_compilation_cache", False)
+    use_cache(False)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", kept)
+        use_cache(kept)

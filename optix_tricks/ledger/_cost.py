@@ -89,6 +89,7 @@ class _Compiled:
         self.state = create_state(
             job.params, job.batch_stats, job.tx, key, packed=job.packed
         )
+        jax.clear_caches()  # of what the other one has traced
         start = time.perf_counter()
         lowered = jit(_anew(job), donate_argnums=0).lower(self.state, self.batch)
         self.run = lowered.compile()
