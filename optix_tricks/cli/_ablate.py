@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +34,9 @@ class AblationOptions(RunOptions):
     """half-width of the interval, a share of the test examples, that is narrow enough"""
     budget: float = math.inf
     """minutes after which no training begins"""
+    members: Literal["auto", "alone", "together"] = "auto"
+    """how seeds are trained: each alone, or together, stacked where that measures faster;
+    auto is together on accelerators"""
     tune: str | None = None
     """a number, such as learning-rate, of which each side first gets its own best"""
     values: int = 3
@@ -86,6 +89,7 @@ def ablate(arguments: list[str]) -> None:
                 dataset,
                 path=path,
                 budget=60 * options.budget,
+                members=options.members,
                 on_run=bars.on_run,
                 **how,
             )

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +27,9 @@ class SweepOptions(RunOptions):
     """trainings of each combination, with the same seeds"""
     budget: float = math.inf
     """minutes after which no training begins"""
+    members: Literal["auto", "alone", "together"] = "auto"
+    """how seeds are trained: each alone, or together, stacked where that measures faster;
+    auto is together on accelerators"""
 
 
 def sweep(arguments: list[str]) -> None:
@@ -68,6 +71,7 @@ def sweep(arguments: list[str]) -> None:
                 path=path,
                 seeds=options.seeds,
                 budget=60 * options.budget,
+                members=options.members,
                 on_run=bars.on_run,
             )
     except ValueError as error:

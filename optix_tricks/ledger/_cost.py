@@ -84,7 +84,8 @@ class _Compiled:
 
     def __init__(self, job: Job, dataset: Dataset):
         index = np.arange(job.batch_size) % dataset.train.size
-        self.batch = jax.tree.map(lambda x: jnp.asarray(x[index]), dataset.train)
+        batch = jax.tree.map(lambda x: jnp.asarray(x[index]), dataset.train)
+        self.batch = batch._replace(indices=jnp.asarray(index))
         key = jax.random.key(job.seed)
         self.state = create_state(
             job.params, job.batch_stats, job.tx, key, packed=job.packed

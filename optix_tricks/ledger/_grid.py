@@ -13,7 +13,7 @@ from jaxtyping import Float
 from optix_tricks._checks import check_count
 from optix_tricks.ledger._arm import digest_of
 from optix_tricks.ledger._rows import Rows
-from optix_tricks.ledger._trainings import Trainings, Turn
+from optix_tricks.ledger._trainings import Members, Trainings, Turn
 from optix_tricks.recipes import Run
 from optix_tricks.training import Dataset
 
@@ -100,6 +100,7 @@ def measure_grid(
     path: str | Path,
     seeds: int,
     budget: int | float = math.inf,
+    members: Members = "auto",
     on_run: Callable[[Turn], None] = lambda turn: None,
 ) -> dict[str, Float[np.ndarray, "points seeds"]]:
     """Train every point with every seed, and return what was tested.
@@ -111,7 +112,9 @@ def measure_grid(
         already is not trained again.
       seeds: of each point, the same.
       budget: seconds after which no training begins.
-      on_run: called before each training.
+      members: how a run's seeds are trained: each "alone", or "together" in a sweep where
+        nothing happens between epochs; "auto" is together on accelerators.
+      on_run: called before each training, or those together.
 
     Returns:
       The numbers of the final test and validation by name, NaN where a training diverged
@@ -122,7 +125,9 @@ def measure_grid(
         raise ValueError("points must hold one or more, got none.")
     first = points[0].run.seed
     with Rows.below(path) as rows:
-        trainings = Trainings(rows, dataset, Path(path), first=first, most=seeds)
+        trainings = Trainings(
+            rows, dataset, Path(path), first=first, most=seeds, members=members
+        )
         trainings.clock(budget, on_run)
         trainings.run(seeds, [(point.name, point.run) for point in points])
         digests = [digest_of(point.run) for point in points]

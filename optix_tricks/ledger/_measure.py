@@ -10,7 +10,7 @@ from optix_tricks.ledger._cost import step_cost
 from optix_tricks.ledger._effect import looks
 from optix_tricks.ledger._rows import Rows
 from optix_tricks.ledger._table import Measured, measured
-from optix_tricks.ledger._trainings import Trainings, Turn
+from optix_tricks.ledger._trainings import Members, Trainings, Turn
 from optix_tricks.recipes import Run
 from optix_tricks.training import Dataset
 
@@ -24,6 +24,7 @@ def measure_effects(
     seeds: int = 10,
     resolution: int | float = 0.005,
     budget: int | float = math.inf,
+    members: Members = "auto",
     on_run: Callable[[Turn], None] = lambda turn: None,
 ) -> list[Measured]:
     """Measure the effect of each arm's trick, paired by seed with the base.
@@ -42,7 +43,9 @@ def measure_effects(
       seeds: the most of each arm.
       resolution: half-width at which an effect is known well enough.
       budget: seconds after which no training begins.
-      on_run: called before each training.
+      members: how a run's seeds are trained: each "alone", or "together" in a sweep where
+        nothing happens between epochs; "auto" is together on accelerators.
+      on_run: called before each training, or those together.
 
     Returns:
       A row an arm, in their order; one that the budget left out has no seeds.
@@ -56,7 +59,9 @@ def measure_effects(
         raise ValueError(f"budget must be 0 seconds or more, got {budget}.")
     planned, path = looks(seeds), Path(path)
     with Rows.below(path) as rows:
-        trainings = Trainings(rows, dataset, path, first=base.seed, most=seeds)
+        trainings = Trainings(
+            rows, dataset, path, first=base.seed, most=seeds, members=members
+        )
         trainings.clock(budget, on_run)
 
         def table() -> list[Measured]:

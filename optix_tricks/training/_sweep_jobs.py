@@ -26,12 +26,18 @@ BETWEEN = (  # what happens but in `train`
 )
 
 
+def is_of_one_step(job: Job) -> bool:
+    """Whether nothing happens between its epochs."""
+    return not any(getattr(job, name) for name in BETWEEN)
+
+
 def sweep_jobs(
     build_job: Callable[[Any, int], Job],
     dataset: Dataset,
     *,
     settings: Examples,
     seeds: Sequence[int],
+    views: bool = True,
     **options: Any,
 ) -> Sweep:
     """Train a recipe's job under every setting with every seed; see `sweep`.
@@ -44,12 +50,12 @@ def sweep_jobs(
         dataset: to train and test on.
         settings: a tree of arrays [settings, ...].
         seeds: of networks, shuffling and augmentation.
+        views: whether tests are of the job's views, or of one.
         **options: `stop`, `mode`, `chunk_size`, `scan` and `devices` of `sweep`.
 
     Returns:
         A sweep whose history has the metrics of `make_train_step` at each step, and
-        `test_loss` and the job's metrics as `test_accuracy` after each epoch, of the
-        job's views.
+        `test_loss` and the job's metrics as `test_accuracy` after each epoch.
 
     Raises:
         ValueError: if something is to happen between the jobs' epochs, as in phases; and
@@ -77,8 +83,10 @@ def sweep_jobs(
         # Of this job only the functions are used, not the weights.
         return build_job(setting, seeds[0]).step(state, batch)
 
+    tested = first if views else first._replace(test_views=None)
+
     def evaluate(state: TrainState, batch: Batch) -> dict[str, Array]:
-        outputs = first.predicted(state, batch.inputs)
+        outputs = tested.predicted(state, batch.inputs)
         counted = {"loss": first.test_loss, **first.counted(outputs, batch.targets)}
         return {
             f"test_{name}": of(outputs, batch.targets) for name, of in counted.items()

@@ -1,6 +1,7 @@
 """Which trainings are done, in which order, until when; the trainings are made up."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ def test_the_budget_leaves_out_what_it_has_no_time_for(
     base, dataset, trained, tmp_path, monkeypatch
 ):
     clock = iter(range(100))
-    monkeypatch.setattr(_trainings.time, "monotonic", lambda: float(next(clock)))
+    ticking = SimpleNamespace(monotonic=lambda: float(next(clock)))
+    monkeypatch.setattr(_trainings, "time", ticking)
     arms = added(base, [tricks.flip, tricks.mixup, tricks.cutout(2)])
     turns = []
     how = {"path": tmp_path, "seeds": 3, "on_run": turns.append}

@@ -1,12 +1,14 @@
 """One training of the ledger is what `train` gives; a small ledger, measured for real."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from optix_tricks import tricks
 from optix_tricks.ledger import (
+    _trainings,
     added,
     best_point,
     grid,
@@ -18,11 +20,21 @@ from optix_tricks.ledger import (
     tuned,
     write_summary,
 )
+from optix_tricks.ledger._arm import digest_of
 from optix_tricks.ledger._grid import Axis, axis
+from optix_tricks.ledger._rows import Rows
+from optix_tricks.ledger._together import can_train_together, train_together
 from optix_tricks.ledger._training import train_once
+from optix_tricks.ledger._trainings import Trainings
 from optix_tricks.recipes import new_run
 from optix_tricks.reports import ReportError, write_ledger
-from optix_tricks.training import Batch, RunDirectory, load_dataset, train
+from optix_tricks.training import (
+    Batch,
+    RunDirectory,
+    load_dataset,
+    split_validation,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +63,42 @@ def test_it_is_what_train_gives(base, dataset, tmp_path):
     assert kept["epochs"][-1][1] == result.test.loss
     assert not kept["diverged"]
     assert not (tmp_path / "scratch").exists()
+
+
+def test_seeds_trained_together_come_to_what_each_comes_to_alone(base, dataset, tmp_path):
+    held_out = split_validation(dataset, 0.25, seed=0)
+    plan = dataclasses.replace(base, validation=0.25).plan(held_out)
+    assert can_train_together(plan, 3)
+    together = train_together(plan, held_out, [3, 4])
+    for seed, kept in zip((3, 4), together, strict=True):
+        alone = train_once(plan, held_out, seed, tmp_path / "scratch")
+        assert kept.keys() == alone.keys()
+        for name in alone.keys() - {"seconds", "epochs"}:
+            assert kept[name] == pytest.approx(alone[name], rel=1e-5), name
+        np.testing.assert_allclose(kept["epochs"], alone["epochs"], rtol=1e-5)
+
+
+def test_what_changes_between_epochs_is_trained_alone(
+    base, dataset, monkeypatch, tmp_path
+):
+    """And one that diverges is kept as such."""
+    held_out = split_validation(dataset, 0.25, seed=0)
+    stops = dataclasses.replace(base, setup=base.setup.take(tricks.early_stopping))
+    wild = dataclasses.replace(base, setup=base.setup.take(tricks.momentum(1e30)))
+    calls = []
+
+    def one_alone(plan, data, seed, scratch):
+        calls.append(("alone", seed))
+        return {"test_loss": 1.0, "diverged": False, "epochs": []}
+
+    monkeypatch.setattr(_trainings, "train_once", one_alone)
+    with Rows.below(tmp_path) as rows:
+        turns = Trainings(rows, held_out, tmp_path, first=0, most=2, members="together")
+        turns.clock(math.inf, lambda turn: calls.append((turn.name, turn.left)))
+        turns.run(2, [("stops", stops), ("wild", wild)])
+        kept = [rows.find("run", digest_of(wild), seed) for seed in (0, 1)]
+    assert calls == [("stops", 3), ("alone", 0), ("stops", 2), ("alone", 1), ("wild", 0)]
+    assert [(row["diverged"], row["test_loss"]) for row in kept] == [(True, None)] * 2
 
 
 def test_one_that_diverges_is_kept_as_such(base, dataset, tmp_path):
@@ -96,7 +144,9 @@ def test_no_ledger_is_one_sentence(tmp_path):
 
 def test_two_gradients_a_step_cost_more_than_one(base, dataset):
     wide = dataclasses.replace(base, setup=base.setup.change(width=1024))
-    twice = dataclasses.replace(wide, setup=wide.setup.take(tricks.sam(0.05)))
+    of_places = tricks.alternating_flip  # of which a step is told
+    setup = wide.setup.take(tricks.sam(0.05), of_places)
+    twice = dataclasses.replace(wide, setup=setup)
     cost = step_cost(twice.job(dataset), wide.job(dataset), dataset, rounds=6)
     assert cost.step_ratio > 1.05
     assert cost.turned().step_ratio == pytest.approx(1 / cost.step_ratio)
