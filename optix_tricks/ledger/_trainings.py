@@ -71,8 +71,8 @@ class Trainings:
                     return
                 left = sum(len(self.missing(each, self.most)) for _, each in named)
                 mean = spent / self.done if self.done else math.nan
-                left -= len(seeds)
-                self.on_run(Turn(name, seeds[0], self.done, left, left * mean))
+                after = left - len(seeds)
+                self.on_run(Turn(name, seeds[0], self.done, after, left * mean))
                 for seed, found in zip(seeds, self._trained(plan, seeds), strict=True):
                     keys = {"kind": "run", "name": name, "setup": digest, "seed": seed}
                     self.rows.append(keys | found)
