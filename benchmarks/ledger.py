@@ -9,6 +9,7 @@ into the package, and draws README's picture.
 """
 
 import json
+import math
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ledger_claims import CLAIM_TABLES, LEDGERS
+from benchmarks.speed_tables import table
 from optix_tricks.reports import plot_effects
 from optix_tricks.tricks import find_trick
 
@@ -70,14 +72,21 @@ def _taken(row: dict[str, Any]) -> str:
 
 
 def _kept(row: dict[str, Any]) -> dict[str, Any]:
-    effect = row["accuracy"]
+    effect, cost = row["accuracy"], row["cost"]
     return {
         "taken": _taken(row),
         "points": round(100 * effect["mean_at_look"], 3),
         "half_width": round(100 * effect["half_width"], 3),
         "seeds": row["seeds"],
         "verdict": row["verdict"],
+        "step": [round(x, 3) for x in _step(cost)] if cost else None,
     }
+
+
+def _step(cost: dict[str, Any]) -> tuple[float, float, float]:
+    """The ratio of step times and the ends of its 95 % interval."""
+    ratio, spread = cost["step_ratio"], math.exp(cost["step_error"])
+    return ratio, ratio / spread, ratio * spread
 
 
 def telling(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,24 +105,38 @@ def telling(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def effect_table(name: str = MAIN) -> str:
-    """A row a trick, the best first."""
+    """A row a trick, the best first; with costs where any were measured."""
     found = summary(name)
     missing = [f"`{_name(row)}`" for row in found["rows"] if not _is_known(row)]
-    head = (
-        "| trick | accuracy, points | loss | pairs | verdict |\n|---|---|---|---|---|\n"
-    )
     rows = sorted(
         filter(_is_known, found["rows"]),
         key=lambda row: row["accuracy"]["mean_at_look"],
         reverse=True,
     )
-    table = head + "".join(
-        f"| `{_taken(row)}` | {_interval(row['accuracy'], 100, 2)}"
-        f" | {_interval(row['loss'], 1, 3)} | {row['seeds']} | {row['verdict']}"
-        f"{'' if row['p_corrected'] > 0.05 else ' *'} |\n"
-        for row in rows
-    )
-    return table + f"\nNot measured yet: {', '.join(missing)}.\n" * bool(missing)
+    costs = COSTS if any(row["cost"] for row in rows) else {}
+    names = ["trick", "accuracy, points", "loss", *costs, "pairs", "verdict"]
+    lines = []
+    for row in rows:
+        mark = "" if row["p_corrected"] > 0.05 else " *"
+        numbers = [_interval(row["accuracy"], 100, 2), _interval(row["loss"], 1, 3)]
+        numbers += [of(row["cost"]) if row["cost"] else "" for of in costs.values()]
+        ends = [str(row["seeds"]), row["verdict"] + mark]
+        lines.append([f"`{_taken(row)}`", *numbers, *ends])
+    told = table(f"| {' | '.join(names)} |", lines)
+    return told + f"\nNot measured yet: {', '.join(missing)}.\n" * bool(missing)
+
+
+def _step_told(cost: dict[str, Any]) -> str:
+    ratio, low, high = _step(cost)
+    return f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _memory_told(cost: dict[str, Any]) -> str:
+    own, base = cost["memory"]
+    return f"{own / base:.2f}"
+
+
+COSTS = {"step": _step_told, "memory": _memory_told}
 
 
 def _interval(effect: dict[str, Any], unit: int, digits: int) -> str:

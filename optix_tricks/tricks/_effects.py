@@ -17,6 +17,8 @@ class MeasuredEffect(NamedTuple):
       half_width: of its 95 % interval, in points.
       seeds: pairs of trainings.
       verdict: "helps", "hurts", "small", or "undecided".
+      step: how many times as long a step takes, and the ends of the 95 % interval; None
+        if that was not measured.
       testbed: on what it was measured.
     """
 
@@ -25,6 +27,7 @@ class MeasuredEffect(NamedTuple):
     half_width: float
     seeds: int
     verdict: str
+    step: list[float] | None
     testbed: str
 
     @property
@@ -34,9 +37,13 @@ class MeasuredEffect(NamedTuple):
 
     def __str__(self) -> str:
         """One sentence."""
+        step = ""
+        if self.step is not None:
+            ratio, low, high = self.step
+            step = f", a step {ratio:.2f} times as long ({low:.2f} to {high:.2f})"
         return (
             f"{self.interval} points of test accuracy, n = {self.seeds}"
-            f" ({self.verdict}); {self.taken} on {self.testbed}"
+            f" ({self.verdict}){step}; {self.taken} on {self.testbed}"
         )
 
 

@@ -41,6 +41,21 @@ def test_effects_are_paired_t_intervals_of_the_trainings():
         assert (effect.verdict in ("helps", "hurts")) == is_sure, name
 
 
+def test_times_of_steps_are_those_of_the_ledger():
+    path = ledger.LEDGERS / ledger.MAIN / "ledger.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    costs = {row["name"]: row for row in rows if row["kind"] == "cost"}
+    told = {name: x.step for name, x in measured_effects().items() if x.step}
+    assert {f"+{name}" for name in told} == {*costs}
+    assert len(costs) >= 40
+    for name, (ratio, low, high) in told.items():
+        cost = costs[f"+{name}"]
+        assert ratio == pytest.approx(cost["step_ratio"], abs=1e-3)
+        assert np.log(high / low) == pytest.approx(2 * cost["step_error"], abs=3e-3)
+        assert low < ratio < high
+    assert 1.5 < told["sam"][0] < 2.5  # two gradients in place of one
+
+
 def test_a_card_shows_it():
     said = card(find_trick("mixup"))
     effect = measured_effects()["mixup"]
