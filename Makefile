@@ -53,6 +53,7 @@ types: $(VENV)/installed-test
 
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+	$(BIN)/python docs/check_site.py
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.optimizer_step

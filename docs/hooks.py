@@ -1,19 +1,19 @@
-"""What mkdocs makes of this site beyond its pages: the cards of the tricks, and math."""
-
-import re
+"""What mkdocs makes of this site beyond its pages: cards, formulas, names to search."""
 
 from cards import Links, page_of
-from markdown import Extension, Markdown
-from markdown.preprocessors import Preprocessor
+from everyday import everyday_names
+from formulas import FormulasOfDocstrings, in_mathml
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from optix_tricks.tricks._registry import FAMILIES
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Let Markdown read the math of docstrings."""
-    config.markdown_extensions.append(MathOfDocstrings())
+    """Let Markdown read the formulas of docstrings."""
+    config.markdown_extensions.append(FormulasOfDocstrings())
     return config
 
 
@@ -26,28 +26,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-class MathOfDocstrings(Extension):
-    """The role and the directive of reStructuredText, in Markdown."""
-
-    def extendMarkdown(self, md: Markdown) -> None:
-        """Read them before anything else."""
-        md.preprocessors.register(Roles(md), "math_of_docstrings", 175)
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Draw the formulas."""
+    return in_mathml(html, page.file.src_path)
 
 
-class Roles(Preprocessor):
-    """As `pymdownx.arithmatex` takes math."""
-
-    def run(self, lines: list[str]) -> list[str]:
-        """Put delimiters in the place of role and directive."""
-        text = "\n".join(lines)
-        text = re.sub(r":math:`([^`]+)`", r"\\(\1\\)", text)
-        block = re.compile(r"^( *)\.\. math::((?:.*\n?)(?:\1 +\S.*\n?)*)", re.MULTILINE)
-        return block.sub(displayed, text).split("\n")
-
-
-def displayed(block: re.Match[str]) -> str:
-    """Return a block of math; with marks of alignment, aligned."""
-    formula = " ".join(block[2].split())
-    if "&" in formula and "\\begin" not in formula:
-        formula = rf"\begin{{aligned}} {formula} \end{{aligned}}"
-    return f"{block[1]}\\[{formula}\\]\n"
+@event_priority(50)  # before the search writes its index
+def on_post_build(config: MkDocsConfig) -> None:
+    """Let the search lead from everyday names to where they lead in the glossary."""
+    index = config.plugins["material/search"].search_index
+    index.entries = everyday_names(index.entries)
