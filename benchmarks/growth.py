@@ -137,7 +137,9 @@ def depth(sizes: tuple[int, ...], effort: Effort) -> Growth:
         model = nnx.eval_shape(
             lambda: ResNet18(10, stages=stages, width=8, stem="cifar", rngs=nnx.Rngs(0))
         )
-        apply, params, stats = functional(model)
+        apply, params, stats = functional(
+            model, preprocess=lambda x: x.astype(jnp.float32)
+        )
         state = jax.eval_shape(
             lambda p, s: create_state(p, s, tx, jax.random.key(0)), params, stats
         )

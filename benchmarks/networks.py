@@ -43,7 +43,7 @@ def images(size: int, shape: tuple[int, ...]) -> Batch:
 
 def mlp() -> Network:
     model = MLP(nnx.Rngs(0))
-    apply, params, stats = functional(model)
+    apply, params, stats = functional(model, preprocess=lambda x: x)  # it scales them
     tx = ot.sgd(0.1, momentum=0.9)
     job = Job(
         *(apply, params, stats, cross_entropy, tx, None),

@@ -11,7 +11,8 @@ from typing import Any
 
 from optix_tricks.training import RunError, environment
 from optix_tricks.training._dataset import PathLike
-from optix_tricks.training._run_directory import explained, finite
+from optix_tricks.training._json_numbers import finite
+from optix_tricks.training._run_directory import explained
 
 Row = dict[str, Any]
 FILE = "ledger.jsonl"

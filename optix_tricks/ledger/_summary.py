@@ -12,7 +12,8 @@ from optix_tricks.ledger._rows import FILE, read_rows
 from optix_tricks.ledger._table import ERROR, Measured, corrected
 from optix_tricks.recipes import Run
 from optix_tricks.training import Dataset
-from optix_tricks.training._run_directory import explained, strict
+from optix_tricks.training._json_numbers import strict
+from optix_tricks.training._run_directory import explained
 
 SUMMARY = "ledger.json"
 

@@ -30,7 +30,8 @@ from optix_tricks.training import (
     epoch_order,
     steps_per_epoch,
 )
-from optix_tricks.training._run_directory import explained, finite_lists
+from optix_tricks.training._json_numbers import finite_lists
+from optix_tricks.training._run_directory import explained
 
 DPI = 150
 

@@ -29,7 +29,8 @@ from optix_tricks.training import (
     total_steps,
 )
 from optix_tricks.training._dataset import PathLike
-from optix_tricks.training._run_directory import explained, finite
+from optix_tricks.training._json_numbers import finite
+from optix_tricks.training._run_directory import explained
 
 STEPS = 150
 SEED = 0  # of the Hessian products

@@ -25,7 +25,8 @@ from optix_tricks.training import (
     jit,
 )
 from optix_tricks.training._dataset import PathLike
-from optix_tricks.training._run_directory import explained, finite
+from optix_tricks.training._json_numbers import finite
+from optix_tricks.training._run_directory import explained
 
 
 class RateSweep(NamedTuple):

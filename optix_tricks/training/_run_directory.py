@@ -10,25 +10,25 @@ import datetime
 import errno
 import fcntl
 import json
-import math
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from optix_tricks._files import open_to_write, replace_file
 from optix_tricks._rows import KINDS, rows_of
 from optix_tricks.training._dataset import PathLike
+from optix_tricks.training._json_numbers import finite, strict
 
+OnRow = Callable[[dict[str, Any]], None]  # given each row of metrics
 RESTORE = "restore"  # the kind of a row that says that a run went back
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "orbax-checkpoint")
 
@@ -42,15 +42,23 @@ class RunDirectory:
 
     Make one with `start`, `reopen` or `follow`, and use it in a `with` statement.
 
+    Each row of metrics.jsonl may be handed on, once it is on the disk, to a tracker of
+    experiments: `on_row(row)`, which `start` and `reopen` take. What it raises ends the
+    run, which can be resumed. A run that goes on hands on those rows again that it writes
+    again, those after its checkpoint.
+
     Attributes:
       path: of the directory.
       writes: whether this process writes the files of which there is one; others of the
         same run only read them.
     """
 
-    def __init__(self, path: PathLike, *, writes: bool = True):
+    def __init__(
+        self, path: PathLike, *, writes: bool = True, on_row: OnRow | None = None
+    ):
         self.path = Path(path)
         self.writes = writes
+        self._on_row = on_row
         self._lock = _lock(self.path) if writes else None
 
     def __enter__(self) -> "RunDirectory":
@@ -69,7 +77,12 @@ class RunDirectory:
 
     @classmethod
     def start(
-        cls, path: PathLike, *, recipe: str, config: dict[str, Any]
+        cls,
+        path: PathLike,
+        *,
+        recipe: str,
+        config: dict[str, Any],
+        on_row: OnRow | None = None,
     ) -> "RunDirectory":
         """Make a directory for a new run, with its configuration and environment.
 
@@ -80,7 +93,7 @@ class RunDirectory:
         check_new(path)
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path)
+            run = cls(path, on_row=on_row)
             try:
                 run.write_json("config.json", {"recipe": recipe, "config": config})
                 run.write_json("environment.json", environment())
@@ -90,14 +103,16 @@ class RunDirectory:
         return run
 
     @classmethod
-    def reopen(cls, path: PathLike) -> tuple["RunDirectory", str, dict[str, Any]]:
+    def reopen(
+        cls, path: PathLike, *, on_row: OnRow | None = None
+    ) -> tuple["RunDirectory", str, dict[str, Any]]:
         """Open an existing run to continue it; return it, its recipe and configuration.
 
         Raises:
           RunError: if `path` is no run directory, or is in use.
         """
         recipe, config = read_settings(path, said_as=f"--resume {path}")
-        return cls(path), recipe, config
+        return cls(path, on_row=on_row), recipe, config
 
     @property
     def metrics_path(self) -> Path:
@@ -113,14 +128,18 @@ class RunDirectory:
             replace_file(self.path / name, f"{text}\n".encode())
 
     def append_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows, one line each, and see them safe on the disk."""
+        """Append rows, one line each, see them safe on the disk, and hand them on."""
         if not self.writes:
             return
+        rows = list(rows)
         text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
         with explained(self.path), open_to_write(self.metrics_path) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        if self._on_row is not None:
+            for row in rows:
+                self._on_row(row)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All complete rows; a last line cut off by a crash is left out."""
@@ -197,30 +216,6 @@ def check_new(path: PathLike) -> None:
                 f"run directory {path} is not empty: continue it with --resume {path}, "
                 "or name another with --run-dir."
             )
-
-
-def finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Replace numbers that JSON does not have by null."""
-    return {
-        name: None if isinstance(x, float) and not math.isfinite(x) else x
-        for name, x in row.items()
-    }
-
-
-def strict(x: Any) -> Any:
-    """Replace numbers that JSON does not have by null, however deep."""
-    if isinstance(x, dict):
-        return {name: strict(value) for name, value in finite(x).items()}
-    if isinstance(x, list | tuple):
-        return [strict(value) for value in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
-
-
-def finite_lists(x: Any) -> Any:
-    """Nested lists of an array's numbers, with None for those that JSON does not have."""
-    values = np.array(x, object)
-    values[~np.isfinite(x)] = None
-    return values.tolist()
 
 
 def environment() -> dict[str, Any]:

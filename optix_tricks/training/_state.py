@@ -1,10 +1,13 @@
 """What a training step carries, and a flax.nnx model as a pure function of it."""
 
+import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.typing import DTypeLike
@@ -52,10 +55,27 @@ def pixels_as_floats(inputs: PyTree) -> PyTree:
     return jax.tree.map(as_float, inputs)
 
 
+def _unscaled() -> Callable[[PyTree], PyTree]:
+    """Return `pixels_as_floats` that warns, once, of images: uint8 of four axes."""
+    said = (
+        "images of uint8 reach the network as numbers up to 255: give functional a"
+        " preprocess, such as normalize(*dataset.channel_statistics()), or lambda x: x"
+        " if the network scales them itself."
+    )
+    warn_once = functools.cache(lambda: warnings.warn(said, stacklevel=2))
+
+    def prepare(inputs: PyTree) -> PyTree:
+        if any(x.dtype == jnp.uint8 and x.ndim >= 4 for x in jax.tree.leaves(inputs)):
+            warn_once()
+        return pixels_as_floats(inputs)
+
+    return prepare
+
+
 def functional(
     model: nnx.Module,
     *,
-    preprocess: Callable[[Any], Any] = pixels_as_floats,
+    preprocess: Callable[[Any], Any] | None = None,
     output_dtype: DTypeLike | None = None,
 ) -> tuple[Apply, PyTree, PyTree]:
     """Split an nnx model once into a pure function and plain dicts of arrays.
@@ -74,7 +94,8 @@ def functional(
 
     Args:
       model: any module that is called on the inputs, with `train=` or without.
-      preprocess: applied to the inputs first, inside: scaling and normalisation.
+      preprocess: applied to the inputs first, inside: scaling and normalisation, as of
+        `normalize`. None turns floats and uint8 into float32 and scales nothing.
       output_dtype: of the outputs; None leaves them as the model returns them.
 
     Returns:
@@ -82,6 +103,10 @@ def functional(
       the parameters, and the batch statistics: with them every variable of a type of its
       own, which the step carries along. What a call sows (`nnx.Intermediate`) is not
       kept. A model without random numbers needs no key.
+
+    Warns:
+      UserWarning: once, when `apply` is called on images of uint8 and no `preprocess`
+        scales them. Tokens and tables of whole numbers are nothing to scale.
 
     Raises:
       ValueError: if the model's call needs more than inputs and `train`; when `apply` is
@@ -92,6 +117,7 @@ def functional(
     _, params, streams, _, stats = parts
     carried = {path for path, _ in nnx.to_flat_state(stats)}
     check_call(model)
+    prepare = _unscaled() if preprocess is None else preprocess
     graphs = {
         train: nnx.graphdef(in_mode(nnx.merge(*parts, copy=True), train=train))
         for train in (True, False)
@@ -120,7 +146,7 @@ def functional(
                 "params and batch_stats must be those of the model that functional was"
                 f" given: {error}"
             ) from error
-        outputs = module(preprocess(inputs), **train_argument(module, train=train))
+        outputs = module(prepare(inputs), **train_argument(module, train=train))
         if output_dtype is not None:
             outputs = jax.tree.map(lambda x: x.astype(output_dtype), outputs)
         after = nnx.state(module, lambda path, _: path in carried)
@@ -146,7 +172,8 @@ def _started(streams: Any, key: Array) -> Any:
 
 
 def normalize(
-    mean: Float[Array, " channel"], std: Float[Array, " channel"]
+    mean: Float[Array | np.ndarray, " channel"],
+    std: Float[Array | np.ndarray, " channel"],
 ) -> Callable[[Array], Array]:
     """Return a preprocessing of uint8 images: (images / 255 - mean) / std, float32."""
 

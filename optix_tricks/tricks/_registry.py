@@ -65,13 +65,18 @@ TRICKS: dict[str, Trick] = {
 
 
 def find_trick(name: str) -> Trick:
-    """Return the trick of this name.
+    """Return the trick of this name; of a dotted name, `named` of that optimiser.
+
+    >>> print(find_trick("optax.contrib.prodigy")(1.0))
+    named(of='optax.contrib.prodigy', learning_rate=1.0)
 
     Raises:
       ValueError: if there is none; names the nearest.
     """
     if name in TRICKS:
         return TRICKS[name]
+    if "." in name:
+        return TRICKS["named"](of=name)
     installed = {each.name: each for each in entry_points(group=GROUP)}
     if name in installed:
         return installed[name].load()

@@ -42,7 +42,7 @@ def test_shapes_and_float32_logits_in_bfloat16(block, stem):
     options = TINY | {"stem": stem, "block": block, "dtype": jnp.bfloat16}
     model = resnet.ResNet(**options, rngs=nnx.Rngs(0))
     apply, params, stats = functional(model)
-    images = jnp.ones((2, 16, 16, 3), jnp.uint8)
+    images = jnp.ones((2, 16, 16, 3))
     logits, new_stats = apply(params, stats, images, train=True)
     assert logits.shape == (2, 3)
     assert logits.dtype == jnp.float32

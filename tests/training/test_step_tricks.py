@@ -151,7 +151,7 @@ def test_drop_path_on_a_mesh_is_that_of_one_device():
         drop_path=0.5,
         rngs=nnx.Rngs(0),
     )
-    apply, params, stats = functional(model)
+    apply, params, stats = functional(model, preprocess=lambda x: x.astype(jnp.float32))
     rng = np.random.default_rng(0)
     batch = Batch(
         jnp.asarray(rng.integers(0, 256, (16, 8, 8, 3)), jnp.uint8),

@@ -8,7 +8,7 @@ import pytest
 
 from optix_tricks import tricks
 from optix_tricks.training import Batch, Dataset, create_state
-from optix_tricks.tricks import TRICKS, Setup
+from optix_tricks.tricks import TRICKS, Setup, find_trick
 from tests.tricks.toys import steps
 
 RNG = np.random.default_rng(0)
@@ -142,6 +142,12 @@ def test_any_optimiser_of_optax_by_its_dotted_name():
     np.testing.assert_allclose(steps[0]["w"], steps[1]["w"], rtol=1e-6)
     with pytest.raises(ValueError, match=r"dotted name of .*got 'optax.adma'"):
         Setup(NETWORK, batch_size=40).take(tricks.named(of="optax.adma")).plan(DATA)
+
+
+def test_a_dotted_name_is_found_as_the_trick_of_that_optimiser():
+    found = find_trick("optax.adabelief")
+    assert found == tricks.named(of="optax.adabelief")
+    assert found(0.1) == tricks.named(0.1, of="optax.adabelief")
 
 
 def test_averages_are_tested_with_statistics_of_their_own():

@@ -21,7 +21,7 @@ from optix_tricks.studies._weight_norm._config import (
 )
 from optix_tricks.studies._weight_norm._invariant import invariant_layers, training_loss
 from optix_tricks.training import Dataset, Job, steps_per_epoch
-from optix_tricks.training._run_directory import finite_lists
+from optix_tricks.training._json_numbers import finite_lists
 
 
 def run_lars(

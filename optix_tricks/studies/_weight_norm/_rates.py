@@ -25,7 +25,7 @@ from optix_tricks.training import (
     ResNet9,
     steps_per_epoch,
 )
-from optix_tricks.training._run_directory import finite_lists
+from optix_tricks.training._json_numbers import finite_lists
 from optix_tricks.tricks import classifier
 
 FACTORS = (1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16)  # of the configured rate
