@@ -22,7 +22,8 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][\w.-]*)")
 CHANGES = {"with", "without", "from", "config"}
 NUMBERS = {number for each in TRICKS.values() for number, _ in each.numbers}
 DOTTED = {f"{each.name}.{n}" for each in TRICKS.values() for n, _ in each.numbers}
-BESIDE = {  # what a command reads by itself
+BESIDE = {  # what a command reads by itself, or a card says of `train`
+    "tricks": {"with"},
     "compile": {"for"},
     "ablate": {"resume"},
     "sweep": {"resume"},
