@@ -10,6 +10,7 @@ import optax
 from optix_tricks._packed import unpacked
 from optix_tricks._paths import named_leaves
 from optix_tricks._tree import PyTree
+from optix_tricks.training._batch import Batch
 from optix_tricks.training._compiling import jit
 from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._finite import are_finite, not_finite
@@ -53,16 +54,13 @@ def cause_in_data(dataset: Dataset, index: Any) -> Cause | None:
     return None
 
 
-def cause_in_network(
-    job: Job, state: TrainState, data: Any, index: Any, *, epoch: int
-) -> Cause:
+def cause_in_network(job: Job, state: TrainState, batch: Batch, *, epoch: int) -> Cause:
     """Look for what is amiss with the weights before a step, or with its gradients.
 
     Args:
       job: of the run.
       state: before the step.
-      data: the training examples on the device.
-      index: of the step's examples.
+      batch: of the step, on the device.
       epoch: of the step.
     """
     is_first = int(state.step) == 0
@@ -76,7 +74,7 @@ def cause_in_network(
         return Cause(f"{bad[0]} is not finite before it")
     step = jit(job._replace(tx=_TAP).step_in(epoch))
     start = state._replace(opt_state=_TAP.init(state.params))
-    after, _ = step(start, data.take(index))
+    after, _ = step(start, batch)
     flags = [(name, bool(good)) for name, good, _ in named_leaves(after.opt_state)]
     bad = [name for name, good in flags if not good]
     way_out = None

@@ -1,5 +1,6 @@
 """Numbers that are not finite: they end a run, and are in no checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ class NotFiniteError(RunError):
         self.way_out, self.rate_helps = way_out, rate_helps
 
 
-def check_steps(rows: list[dict[str, Any]], path: Path, *, is_whole: bool = True) -> None:
+def check_steps(
+    rows: Sequence[dict[str, Any]], path: Path, *, is_whole: bool = True
+) -> None:
     """Raise NotFiniteError where training cannot recover from bad numbers.
 
     Under a loss scale, and where bad steps are skipped, one does no harm; a whole epoch

@@ -37,9 +37,15 @@ def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
 
 
 def step_flops(job: Job, state: TrainState, data: Batch) -> int:
-    """Count those of a step of a job on a batch of the data."""
-    batch = jax.eval_shape(lambda: data.take(jnp.arange(job.batch_size)))
-    return matrix_flops(job.step, state, batch)
+    """Count those of a step of a job on a batch of the data, which are not looked at."""
+
+    def some(x: Any) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+        return jax.ShapeDtypeStruct((job.batch_size, *x.shape[1:]), dtype)
+
+    numbers = jax.ShapeDtypeStruct((job.batch_size,), jnp.int32)
+    batch = jax.tree.map(some, data._replace(indices=None))
+    return matrix_flops(job.step, state, batch._replace(indices=numbers))
 
 
 def _of_jaxpr(jaxpr: Any) -> int:

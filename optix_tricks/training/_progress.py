@@ -1,7 +1,7 @@
 """A progress bar on a terminal, a line an epoch everywhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Progress:
     def end_epoch(
         self,
         epoch: int,
-        rows: list[dict[str, Any]],
+        rows: Sequence[dict[str, Any]],
         test: dict[str, Any],
         validation: dict[str, Any] | None = None,
     ) -> None:

@@ -1,21 +1,22 @@
 """What a run does once a number is not finite: it says why, and may go back."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from optix_tricks.training._causes import Cause, cause_in_data, cause_in_network
 from optix_tricks.training._checkpoint import Checkpoints, numbers
 from optix_tricks.training._dataset import Dataset
+from optix_tricks.training._feeds import FromMemory
 from optix_tricks.training._finite import NotFiniteError
 from optix_tricks.training._job import Job
 from optix_tricks.training._orders import epoch_order, steps_per_epoch
 from optix_tricks.training._rate_scale import with_rate_scale
+from optix_tricks.training._result import Rows
 from optix_tricks.training._resuming import WHOLE, WITHIN
+from optix_tricks.training._run_devices import Placement
 from optix_tricks.training._run_directory import RESTORE, RunDirectory
 from optix_tricks.training._state import TrainState, create_state
 
@@ -27,12 +28,12 @@ class RestoredRun(UserWarning):
     """A run went back to its last good checkpoint, with half the rate."""
 
 
-def restores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def restores(rows: Rows) -> list[dict[str, Any]]:
     """Those of the rows that say that a run went back."""
     return [row for row in rows if row["kind"] == RESTORE]
 
 
-def eased(state: TrainState, rows: list[dict[str, Any]], job: Job) -> TrainState:
+def eased(state: TrainState, rows: Rows, job: Job) -> TrainState:
     """Return the state with the rate of a run that went back as often as rows say."""
     if not job.restores:
         return state
@@ -41,16 +42,11 @@ def eased(state: TrainState, rows: list[dict[str, Any]], job: Job) -> TrainState
 
 
 def explained_error(
-    error: NotFiniteError,
-    job: Job,
-    dataset: Dataset,
-    run: RunDirectory,
-    epoch_of: Callable[..., Callable[..., Any]],
+    error: NotFiniteError, job: Job, dataset: Dataset, run: RunDirectory
 ) -> NotFiniteError:
     """Return the error with the cause, as far as it can be found.
 
-    Steps since the newest checkpoint are taken again, a thousand at most, in epochs of
-    `epoch_of(step)`.
+    Steps since the newest checkpoint are taken again, a thousand at most.
     """
     if gone := len(restores(run.read_metrics())):
         error.what += f", after {gone} {'restore' if gone == 1 else 'restores'}"
@@ -62,7 +58,7 @@ def explained_error(
     order = epoch_order(jax.random.key(job.seed), epoch, size, batch_size)
     found = cause_in_data(dataset, order[place])
     if found is None:
-        found = _in_network(job, dataset, run, error.step, epoch_of)
+        found = _in_network(job, dataset, run, error.step)
     found = found or Cause("no cause is found")
     return NotFiniteError(
         f"{error.what}; {found.said}",
@@ -73,13 +69,7 @@ def explained_error(
     )
 
 
-def _in_network(
-    job: Job,
-    dataset: Dataset,
-    run: RunDirectory,
-    bad: int,
-    epoch_of: Callable[..., Callable[..., Any]],
-) -> Cause | None:
+def _in_network(job: Job, dataset: Dataset, run: RunDirectory, bad: int) -> Cause | None:
     """Restore the newest checkpoint before a step, go up to it, and look."""
     state = create_state(
         job.params, job.batch_stats, job.tx, jax.random.key(job.seed), packed=job.packed
@@ -98,16 +88,14 @@ def _in_network(
                 return None
             state = checkpoints.restore(number, state)
     state = eased(state, run.read_metrics(), job)
-    data = jax.tree.map(jnp.asarray, dataset.train)
-    key = jnp.copy(state.key)
+    feed = FromMemory(dataset.train, job, Placement(), state.key)
     while done < bad - 1:
-        of = done // steps
-        order = epoch_order(key, of, dataset.train.size, job.batch_size)
-        part = order[done - of * steps : bad - 1 - of * steps]
-        state, _ = epoch_of(job.step_in(of))(state, data, part)
-        done += len(part)
-    index = epoch_order(key, epoch, dataset.train.size, job.batch_size)
-    return cause_in_network(job, state, data, index[(bad - 1) % steps], epoch=epoch)
+        of, first = divmod(done, steps)
+        length = min(steps - first, bad - 1 - done)
+        state, _ = feed.train(job.step_in(of), state, of, first, length)
+        done += length
+    batch = feed.batch(epoch, (bad - 1) % steps)
+    return cause_in_network(job, state, batch, epoch=epoch)
 
 
 def checkpoint_steps(run: Path, steps: int, *, before: int) -> dict[int, tuple[str, int]]:

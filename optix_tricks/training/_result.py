@@ -1,6 +1,6 @@
 """What a run came to, and the rows that say how."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,8 @@ from optix_tricks.training._epoch import Evaluation, Series
 from optix_tricks.training._events import EventFile
 from optix_tricks.training._examples import write_examples
 from optix_tricks.training._run_directory import RunDirectory
+
+Rows = Sequence[dict[str, Any]]
 
 
 class Result(NamedTuple):
@@ -42,7 +44,7 @@ def test_row(kind: str, place: dict[str, Any], found: Evaluation) -> dict[str, A
     return {"kind": kind, **place, "loss": found.loss, **found.metrics}
 
 
-def training_rows_after(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+def training_rows_after(rows: Rows, step: int) -> list[dict[str, Any]]:
     """Those of the epoch that begins after a step, of a run stopped within it."""
     return [row for row in rows if row["kind"] == "train" and row["step"] > step]
 

@@ -167,13 +167,13 @@ def test_a_run_stopped_before_its_first_checkpoint_reads_the_other_again(
     runs, capsys, here, monkeypatch
 ):
     """It begins at step 0, where the weights are still the other run's."""
-    from optix_tricks.training import _loop as loop
+    from optix_tricks.training import _feeds as feeds
 
     (here / "one.py").write_text(IMAGES)
     shutil.copytree(runs.plain, "first")
     words = ["train", "./one.py", "--from", "first", "--run-dir"]
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_epoch_of", lambda step, **options: 1 / 0)
+        patch.setattr(feeds, "epoch_of", lambda step, **options: 1 / 0)
         code, _, err = run(capsys, *words, "second")
     assert code == 1
     assert "ZeroDivisionError" in err

@@ -24,12 +24,13 @@ def test_other_errors_pass():
 
 
 def test_a_run_that_does_not_fit_says_so(tmp_path, monkeypatch):
-    from optix_tricks.training import _loop, train
+    from optix_tricks.training import _feeds as feeds
+    from optix_tricks.training import train
     from tests.training.toy_runs import linear_job, start, toy_dataset
 
     def full(*arguments, **options):
         raise jax.errors.JaxRuntimeError(FULL)
 
-    monkeypatch.setattr(_loop, "_epoch_of", lambda step: full)
+    monkeypatch.setattr(feeds, "epoch_of", lambda step: full)
     with start(tmp_path / "run") as run, pytest.raises(RunError, match="does not hold"):
         train(linear_job(epochs=1), toy_dataset(), run)

@@ -23,7 +23,8 @@ from optix_tricks.training import (
     scale_rate,
     train,
 )
-from optix_tricks.training import _loop as loop
+from optix_tricks.training import _feeds as feeds
+from optix_tricks.training._recovery import eased
 from tests.training.toy_runs import (
     linear,
     linear_job,
@@ -119,7 +120,7 @@ def test_a_run_that_went_back_is_resumed_in_the_same_bits(restored, tmp_path):
         return epoch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_epoch_of", epoch_of)
+        patch.setattr(feeds, "epoch_of", epoch_of)
         with (
             start(tmp_path / "run") as run,
             pytest.warns(RestoredRun) as again,
@@ -182,7 +183,7 @@ def test_an_average_follows_the_weights_as_they_are():
     job = setup.job(toy_dataset())
     rows = [{"kind": "restore"}] * 2
     key = jax.random.key(0)
-    state = loop.eased(create_state(job.params, {}, job.tx, key), rows, job)
+    state = eased(create_state(job.params, {}, job.tx, key), rows, job)
     grads = jax.tree.map(jnp.ones_like, state.params)
     updates, opt_state = job.tx.update(grads, state.opt_state, state.params)
     new = jax.tree.map(lambda w: w - 0.25 * 0.5 * (1 + 0.1 * w), state.params)
@@ -259,7 +260,7 @@ def test_the_first_bad_step_and_array_are_named(tmp_path, monkeypatch, mode):
     to_zero = optax.GradientTransformation(lambda _: jnp.asarray(0), towards_zero)
     params = {**linear_job().params, "x": jnp.ones(1)}
     tx = optax.chain(optax.sgd(0.01), to_zero)
-    monkeypatch.setattr(loop, "_epoch_of", lambda step: make_epoch(step, mode=mode))
+    monkeypatch.setattr(feeds, "epoch_of", lambda step: make_epoch(step, mode=mode))
     with start(tmp_path / "run") as run, pytest.raises(NotFiniteError) as error:
         train(linear_job(apply=apply, params=params, tx=tx), toy_dataset(), run)
     assert error.match(r"gradient_norm became (nan|inf) at step 8, seen after step 10, ")

@@ -24,6 +24,7 @@ from optix_tricks.training import (
     sweep_jobs,
     train,
 )
+from optix_tricks.training import _feeds as feeds
 from optix_tricks.training import _loop as loop
 from optix_tricks.training._epoch import Evaluation
 from tests.training.events import read_events
@@ -151,7 +152,7 @@ def test_a_run_that_stops_resumes_to_the_same_bits(
             train(job, data(), run)
     for time in range(2):
         if time or epoch == LAST:  # nothing is left to train
-            monkeypatch.setattr(loop, "_epoch_of", None)
+            monkeypatch.setattr(feeds, "epoch_of", None)
         with RunDirectory.reopen(tmp_path / "broken")[0] as run:
             resumed, result = train(job, data(), run, resume=True)
         chex.assert_trees_all_equal(*map(without_key, (resumed, whole)))

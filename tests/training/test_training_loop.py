@@ -22,7 +22,7 @@ from optix_tricks.training import (
     create_state,
     train,
 )
-from optix_tricks.training import _loop as loop
+from optix_tricks.training import _course as course
 from optix_tricks.training._finite import check_steps
 from tests.training.events import read_events
 from tests.training.toy_runs import (
@@ -39,7 +39,7 @@ def test_epochs_are_written_as_shares_and_the_clock_goes_on(tmp_path, monkeypatc
     """Of 2.4 epochs, the first of them in a run that was stopped; a second each."""
     clock = itertools.count()
     monkeypatch.setattr(
-        loop, "time", types.SimpleNamespace(perf_counter=lambda: float(next(clock)))
+        course, "time", types.SimpleNamespace(perf_counter=lambda: float(next(clock)))
     )
     dataset, path = toy_dataset(), tmp_path / "run"
     with start(path) as run:

@@ -20,7 +20,7 @@ from optix_tricks.training import (
     make_epoch,
     train,
 )
-from optix_tricks.training import _loop as loop
+from optix_tricks.training import _feeds as feeds
 from optix_tricks.training._saving import DEFAULTS, Every, Saving, every, listening
 from tests.training.toy_runs import linear_job, start, toy_dataset
 
@@ -79,7 +79,7 @@ def after_step(monkeypatch):
 
             return epoch
 
-        monkeypatch.setattr(loop, "_epoch_of", epoch_of)
+        monkeypatch.setattr(feeds, "epoch_of", epoch_of)
 
     return at
 
@@ -192,7 +192,7 @@ def test_a_clock_saves_once_so_many_seconds_are_over(tmp_path, whole, monkeypatc
         return epoch
 
     monkeypatch.setattr(Checkpoints, "save", noted)
-    monkeypatch.setattr(loop, "_epoch_of", epoch_of)
+    monkeypatch.setattr(feeds, "epoch_of", epoch_of)
     with start(tmp_path / "run") as run:
         train(linear_job(checkpoint_every="90s"), toy_dataset(), run)
     within = [number for name, number in saved if name == WITHIN]
