@@ -5,6 +5,7 @@ ImageNet's size, which are generated and cropped to 224 pixels, and from uint8 a
 memory; beside it, the same arrays on the device, gathered and augmented there. Then a
 narrow ResNet-9 that trains from a stream, with and without prefetching to the device, and
 on one batch that never changes. Streams are opened anew and take turns in every round.
+Last a run of `train` on the JPEGs, as its `speed.json` tells it.
 
     python -m benchmarks.streaming [--rounds 2] [--seconds 1] [--smoke]
 """
@@ -25,6 +26,7 @@ import numpy as np
 import PIL.Image
 
 from benchmarks.networks import resnet9
+from benchmarks.streamed_runs import whole_run
 from benchmarks.timing import save
 from optix_tricks.augment import random_crop, random_flip
 from optix_tricks.training import (
@@ -263,6 +265,7 @@ def main() -> None:
             del small[ARRAYS]
         width, steps = (2, 2) if given.smoke else (4, 16)
         rows += beside_training(settings(128, 64), rounds, width, steps)
+        rows += whole_run(jpegs, workers, rounds, width)
     if not given.smoke:
         print(f"wrote {save('streaming', rows)}")
 

@@ -34,11 +34,18 @@ def evaluate(arguments: list[str]) -> None:
 
     run = load_run(options.run, data_dir=options.data_dir, checkpoint=options.checkpoint)
     name = options.dataset
-    other = None if name is None else load_dataset(name, data_dir=options.data_dir)
+    of_data: Any = {"data_dir": options.data_dir, **_size_of(run.dataset)}
+    other = None if name is None else load_dataset(name, **of_data)
     table = of_test(run.evaluate(other))
     table.add_row("data set", run.dataset.name if other is None else other.name)
     table.add_row("epochs", str(run.epoch))
     Console().print(table)
+
+
+def _size_of(dataset: Any) -> dict[str, int]:
+    """That of the images that a run was trained on, if they are images."""
+    shape: Any = getattr(dataset.train.inputs, "shape", ())
+    return {"image_size": shape[1]} if len(shape) == 4 else {}
 
 
 def of_test(test: Any) -> Table:

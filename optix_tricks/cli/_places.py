@@ -25,6 +25,10 @@ class Places:
     """how many there are, with --coordinator"""
     process: int | None = None
     """this one's number, from 0, with --coordinator"""
+    workers: int = 0
+    """processes that decode pictures that are streamed; threads if not given"""
+    memory: str | None = None
+    """for decoded pictures, as 16GB; a quarter of what machine and device have"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ KINDS: dict[str, dict[str, Any]] = {  # but of whole numbers
     "layout": {"choices": get_args(Layout)},
     "distributed": {"action": "store_true"},
     "coordinator": {"type": str},
+    "memory": {"type": str},
 }
 
 

@@ -67,8 +67,9 @@ def resume(arguments: list[str]) -> None:
         if settings.deterministic:
             make_deterministic()
 
-        def reopened() -> Any:
-            run.write_json("config.json", {"recipe": name, "config": settings.as_json()})
+        def reopened(own: Any) -> Any:
+            told = dataclasses.replace(settings, stream=own.stream).as_json()
+            run.write_json("config.json", {"recipe": name, "config": told})
             return run
 
         def about(dataset: Any) -> str:

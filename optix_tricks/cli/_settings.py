@@ -12,7 +12,15 @@ from optix_tricks.cli._options import RunOptions, UsageError, filled, like, pars
 from optix_tricks.cli._positional import Recipe
 
 SEEDS = 2**32  # of a key's 32 bits: a negative one would mean another's
-OF_DATA = ("dataset", "data_dir", "seed", "validation", "deterministic")
+OF_DATA = (
+    "dataset",
+    "data_dir",
+    "seed",
+    "validation",
+    "deterministic",
+    "stream",
+    "picture_size",
+)
 TRICKS_BY_FLAG = """\
 Behind a recipe's name --help shows its numbers too: --TRICK.NUMBER, or --NUMBER where
 one trick alone has it. `optix-tricks list` has all recipes, `tricks` all tricks."""
@@ -118,6 +126,8 @@ def settings_of(
         }
     )
     own = {name: x for name, x in vars(values).items() if name in OF_DATA}
+    if own.get("stream") == bool(run.stream):
+        own["stream"] = run.stream  # None where nothing was said
     run = dataclasses.replace(run, setup=setup, **own)
     if not 0 <= run.seed < SEEDS:
         raise UsageError(f"--seed must be from 0 to {SEEDS - 1}, got {run.seed}.")
@@ -158,6 +168,8 @@ def _settings(run: Any) -> type:
     fields += [("deterministic", bool, run.deterministic)]
     if run.recipe.data is None:
         fields += [("dataset", str, run.dataset), ("data_dir", str | None, run.data_dir)]
+        fields += [("stream", bool, bool(run.stream))]
+        fields += [("picture_size", int | None, run.picture_size)]
     for each in run.setup.tricks:
         if each.numbers:
             own = [(name, _kind(x), x) for name, x in each.numbers]

@@ -13,6 +13,8 @@ from optix_tricks.cli._evaluate import of_test
 from optix_tricks.cli._options import UsageError, folded, new_path
 from optix_tricks.cli._places import Places, TrainOptions, join, norms_of, places_of
 
+OF_TRAIN = ("devices", "layout", "workers")
+
 
 def train(arguments: list[str]) -> None:
     """Train a recipe, or go on with a run."""
@@ -33,7 +35,7 @@ def train(arguments: list[str]) -> None:
     name = settings.recipe.name
     path = Path(told_by_first(str(options.run_dir or new_path(name))))
 
-    def start() -> RunDirectory:
+    def start(settings: Any) -> RunDirectory:
         check_new(path)
         together("all have seen that it is new")
         if not is_first():
@@ -49,7 +51,7 @@ def train(arguments: list[str]) -> None:
 
 def run_settings(
     settings: Any,
-    directory: Callable[[], Any],
+    directory: Callable[[Any], Any],
     places: Places,
     *,
     resume: bool,
@@ -59,6 +61,7 @@ def run_settings(
     """Train, and print what is done, what it came to and what to do next."""
     from optix_tricks.training import train
     from optix_tricks.training._hosts import check_agreement, is_first, together
+    from optix_tricks.training._memory import read_memory
     from optix_tricks.training._resuming import flat
     from optix_tricks.training._run_devices import place_run
 
@@ -67,17 +70,20 @@ def run_settings(
             needed(name)
     check_agreement(flat(settings.as_json() | {"data_dir": None}))
     try:
-        dataset = settings.load()
+        room = None if places.memory is None else read_memory(places.memory)
+        dataset = settings.load(room=room)
+        settings = settings.of(dataset)
         job = settings.job(dataset, at_once=True)
         placed = place_run(job.batch_size, devices=places.devices, layout=places.layout)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    run = directory()  # only now: a wrong argument leaves nothing behind
+    run = directory(settings)  # only now: a wrong argument leaves nothing behind
     console = Console(quiet=not is_first())
     with run:
         console.print(
             f"{dataset.name}: {dataset.train.size:,} training{_validation(dataset)} and "
-            f"{dataset.test.size:,} test examples{_classes(dataset)}{_on(placed)}; "
+            f"{dataset.test.size:,} test examples{_classes(dataset)}{_stream(dataset)}"
+            f"{_on(placed)}; "
             f"run directory {run.path}",
             highlight=False,
         )
@@ -88,7 +94,7 @@ def run_settings(
                 said = _taken_from(dict(each.numbers)["run"], job)
                 console.print(said, highlight=False, soft_wrap=True)
         try:
-            where: Any = {"devices": places.devices, "layout": places.layout}
+            where: Any = {name: getattr(places, name) for name in OF_TRAIN}
             _, result = train(job, dataset, run, resume=resume, profile=profile, **where)
         except KeyboardInterrupt as stop:
             way_out = f"{stop}; continue with: optix-tricks train --resume {run.path}"
@@ -144,6 +150,11 @@ def _validation(dataset: Any) -> str:
 
 def _classes(dataset: Any) -> str:
     return f", {dataset.num_classes} classes" if dataset.num_classes else ""
+
+
+def _stream(dataset: Any) -> str:
+    size, _, channels = dataset.image_shape if dataset.streamed else (0, 0, 0)
+    return f", streamed, {size} x {size} x {channels}" if dataset.streamed else ""
 
 
 def _on(placed: Any) -> str:

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optix_tricks.training import Dataset, total_steps
-from optix_tricks.training._resnet import count_parameters
+from optix_tricks.training import Dataset, count_parameters, total_steps
 from optix_tricks.training._result import Result
 from optix_tricks.training._sweep_jobs import is_of_one_step, sweep_jobs
 from optix_tricks.tricks._plan import Plan

@@ -24,6 +24,7 @@ from optix_tricks.tricks._setup import OF_RUN
 from optix_tricks.tricks._targets import check_classes
 
 FORMAT = 3  # of the settings
+IMAGE_SIZE = 224  # of pictures of many sizes, where nobody says another
 COPY = "recipe.py"  # in the run's directory, of a file or module of one's own
 
 
@@ -38,9 +39,16 @@ class Run:
     seed: int = 0
     validation: float = 0.0  # the share of the training examples that is set aside
     deterministic: bool = False  # the same bits at every run on a GPU
+    stream: bool | None = None  # read pictures in each epoch; None: where they do not fit
+    picture_size: int | None = (
+        None  # of pictures of many sizes; None: of the setup's crop
+    )
 
-    def load(self) -> Dataset:
+    def load(self, *, room: int | None = None) -> Dataset:
         """Return the data: the recipe's own, or the data set of this name; split.
+
+        Args:
+          room: bytes that decoded pictures may take; see `load_dataset`.
 
         Raises:
           ValueError: if its examples are of one class alone; see `split_validation`.
@@ -51,11 +59,21 @@ class Run:
         if self.recipe.data is not None:
             data = self.recipe.data()
         else:
-            data = load_dataset(str(self.dataset), data_dir=self.data_dir)
+            data = load_dataset(
+                str(self.dataset),
+                data_dir=self.data_dir,
+                stream=self.stream,
+                room=room,
+                image_size=self.picture_size or self._size_of_crop() or IMAGE_SIZE,
+            )
         check_classes(data)
         if not self.validation:
             return data
         return split_validation(data, self.validation, seed=self.seed)
+
+    def of(self, dataset: Dataset) -> "Run":
+        """Return the same run with what was decided as the data were loaded."""
+        return dataclasses.replace(self, stream=dataset.streamed)
 
     def at_seed(self, seed: int) -> "Run":
         """Return the same run of another seed."""
@@ -74,6 +92,11 @@ class Run:
     def from_directory(self, data_dir: PathLike) -> "Run":
         """Return the same run with its data elsewhere."""
         return dataclasses.replace(self, data_dir=os.fspath(data_dir))
+
+    def _size_of_crop(self) -> int | None:
+        """Of the trick that crops, if it has a size."""
+        numbers = [dict(x.numbers) for x in self.setup.tricks if x.name == "resized_crop"]
+        return numbers[0]["size"] if numbers else None
 
     def in_float32(self) -> "Run":
         """Return the same run with activations in float32, to measure with."""
@@ -102,6 +125,7 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings: what numbers cannot tell is in the recipe's module."""
+        of_pictures = {"stream": self.stream, "picture_size": self.picture_size}
         return {
             "format": FORMAT,
             "dataset": self.dataset,
@@ -109,6 +133,7 @@ class Run:
             "seed": self.seed,
             "validation": self.validation,
             "deterministic": self.deterministic,
+            **{name: x for name, x in of_pictures.items() if x},
             **{name: getattr(self.setup, name) for name in OF_RUN},
             "tricks": [[each.name, dict(each.numbers)] for each in self.setup.tricks],
         }
@@ -178,6 +203,8 @@ def reconfigure(
     names = ("dataset", "data_dir", "seed", "validation")
     settings = {name: fields[name] for name in names}
     settings["deterministic"] = fields.get("deterministic", False)
+    settings["stream"] = fields.get("stream", False)
+    settings["picture_size"] = fields.get("picture_size")
     return Run(recipe, setup, **settings)
 
 

@@ -4,8 +4,10 @@ Nesterov momentum, the rate 0.1 for each 256 images of a batch, five epochs of w
 then a half cosine to zero; decay 1e-4 on kernels, last gammas from zero, random resized
 crops and flips.
 
-The data set must fit in memory, in images of one size: TFDS's imagenet_resized/64x64, or
-your own arrays of 224 pixels. Generated images show that it runs:
+TFDS's imagenet_resized/64x64 by itself; pictures of any sizes are cropped as they are
+decoded, and streamed where they do not fit in memory. Generated images show that it runs:
+
+    optix-tricks train imagenet_resnet50 --dataset imagenet2012 --size 224
 
     optix-tricks train imagenet_resnet50 --dataset generated --epochs 2 \
         --batch-size 64 --width 8 --warm-up.epochs 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optix_tricks._tree import PyTree
@@ -27,6 +26,7 @@ from optix_tricks.training import (
 from optix_tricks.training._dataset import PathLike
 from optix_tricks.training._epoch import Evaluation
 from optix_tricks.training._job import TEST_BATCH
+from optix_tricks.training._run_devices import Placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +146,8 @@ class TrainedRun:
             # It is of the variance of the targets that are counted.
             of_these = r_squared(float(np.var(batch.targets, dtype=np.float64)))
             job = job._replace(metrics={**metrics, "r_squared": of_these})
-        on_device = jax.tree.map(jnp.asarray, batch)
-        return job.make_evaluate()(self.restored.state, on_device)
+        tested = Placement().tested(batch)
+        return job.make_evaluate()(self.restored.state, tested)
 
     def export(self, path: PathLike, *, batch_size: int | None = None) -> Path:
         """Write the run as files that need no `optix_tricks`; return their directory.

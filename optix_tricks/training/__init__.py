@@ -17,8 +17,8 @@ epochs                make_epoch, make_evaluate, predicted, epoch_order, epoch_o
 data                  Dataset, split_validation, load_dataset, load_digits,
                       load_breast_cancer, load_diabetes, load_topics, bigram_loss,
                       load_arrays, load_tfds, generate, read_picture
-data as a stream      Stream, stream_epoch, host_batches, ArraySource,
-                      RandomResizedCrop, decode
+data as a stream      Pictures, Stream, stream_epoch, host_batches, ArraySource,
+                      RandomResizedCrop, decode, LostWorker
 a run                 Job, Phase, train, RunDirectory, Checkpoints, load_params,
                       restore_partially, environment, DamagedCheckpoint, LostRows,
                       Stopped
@@ -46,7 +46,7 @@ from optix_tricks.training._checkpoint import (
 from optix_tricks.training._chips import CHIPS, Chip, chip_of
 from optix_tricks.training._compiling import compiler_options, jit
 from optix_tricks.training._confusion import confusion_matrix
-from optix_tricks.training._data import load_dataset, load_tfds
+from optix_tricks.training._data import load_tfds
 from optix_tricks.training._dataset import DataError, Dataset, load_arrays
 from optix_tricks.training._digits import load_digits
 from optix_tricks.training._early_stopping import (
@@ -82,6 +82,7 @@ from optix_tricks.training._metrics import (
     top_k_accuracy,
 )
 from optix_tricks.training._mlp import MLP
+from optix_tricks.training._named import load_dataset
 from optix_tricks.training._orders import (
     epoch_order,
     epoch_orders,
@@ -89,6 +90,7 @@ from optix_tricks.training._orders import (
     total_steps,
 )
 from optix_tricks.training._parts import Part, call_norm, make_norm, make_part
+from optix_tricks.training._picture_array import Pictures
 from optix_tricks.training._pictures import read_picture
 from optix_tricks.training._placing import (
     compile_step,
@@ -138,6 +140,7 @@ from optix_tricks.training._text import bigram_loss, load_topics
 from optix_tricks.training._transformer import Transformer
 from optix_tricks.training._validation import split_validation
 from optix_tricks.training._ways import Way, fastest_way, measure_ways
+from optix_tricks.training._workers import LostWorker
 
 __all__ = [
     "CHIPS",
@@ -166,12 +169,14 @@ __all__ = [
     "Labelled",
     "LayerOutput",
     "LostRows",
+    "LostWorker",
     "Metric",
     "Metrics",
     "Mix",
     "NotFiniteError",
     "Part",
     "Phase",
+    "Pictures",
     "Policy",
     "Proxy",
     "RandomResizedCrop",

@@ -12,7 +12,7 @@ from optix_tricks.training._confusion import has_matrix
 from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._epoch import Evaluation
 from optix_tricks.training._events import EventFile
-from optix_tricks.training._feeds import FromMemory
+from optix_tricks.training._feeds import Feed
 from optix_tricks.training._finite import check_steps, check_tests, check_weights
 from optix_tricks.training._job import Job
 from optix_tricks.training._out_of_memory import memory_explained
@@ -100,7 +100,7 @@ def save(course: Course, at: Reached, to: Checkpoints, number: int) -> None:
 
 
 def train_epoch(
-    course: Course, told: Told, feed: FromMemory, at: Reached, number: int
+    course: Course, told: Told, feed: Feed, at: Reached, number: int
 ) -> Reached:
     """Take the steps of epoch `number` that are left, and save where that is due."""
     before, length, saving = number * course.steps, feed.steps_in(number), course.saving
@@ -146,7 +146,7 @@ def test_epoch(course: Course, told: Told, at: Reached, number: int) -> Reached:
 
 
 def _train_piece(
-    course: Course, told: Told, feed: FromMemory, at: Reached, number: int, first: int
+    course: Course, told: Told, feed: Feed, at: Reached, number: int, first: int
 ) -> Reached:
     """Take steps of an epoch from the one numbered `first` on, in one go."""
     of, profiled = feed.steps_in(number), course.profiled
@@ -167,7 +167,8 @@ def _train_piece(
     rows = list(training_rows(metrics, number, course.steps, first))
     record(course.run, told.events, rows)
     if not profiled.covers(at.step):  # which takes time of its own
-        course.speed.add(len(rows), took)
+        waits = [row["input_wait"] for row in rows if "input_wait" in row]
+        course.speed.add(len(rows), took, waited=sum(waits) if waits else None)
     return at._replace(
         state=state,
         step=number * course.steps + first + len(rows),

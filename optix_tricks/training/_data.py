@@ -1,6 +1,4 @@
-"""Data sets by name: those that are at hand, and those of TensorFlow Datasets.
-
-Of TFDS any image-classification set is read, without TensorFlow.
+"""Image-classification sets of TensorFlow Datasets, read without TensorFlow.
 
 TFDS and Pillow are imported only when one of its sets is asked for.
 """
@@ -12,15 +10,15 @@ import os
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from optix_tricks.training._at_hand import AT_HAND, OF_A_SIZE
 from optix_tricks.training._dataset import (
     ARRAYS,
-    MOST_CLASSES,
     DataError,
     Dataset,
     PathLike,
@@ -30,53 +28,32 @@ from optix_tricks.training._dataset import (
     require,
     write_npz,
 )
-from optix_tricks.training._digits import load_digits
-from optix_tricks.training._generated import generate
-from optix_tricks.training._tables import load_breast_cancer, load_diabetes
-from optix_tricks.training._text import load_topics
+from optix_tricks.training._memory import room_for_data
+from optix_tricks.training._picture_array import decoded
+from optix_tricks.training._pictures import read_picture
+from optix_tricks.training._tfds_pictures import WAY_OUT, Form, form_of, read_pictures
 
-AT_HAND: dict[str, Callable[[], Dataset]] = {
-    "digits": load_digits,
-    "breast_cancer": load_breast_cancer,
-    "diabetes": load_diabetes,
-}
-OF_A_SIZE: dict[str, Callable[..., Dataset]] = {
-    "generated": generate,
-    "topics": load_topics,
-}
 _CACHE = "optix_tricks_arrays.npz"
 _CHUNK = 4096  # records read at once
 _PROBE_SECONDS = 5.0
-
-
-def load_dataset(name: PathLike, *, data_dir: PathLike | None = None) -> Dataset:
-    """Load a data set by name.
-
-    Args:
-      name: "digits", "breast_cancer" or "diabetes"; "generated" or "generated/SIZE", of
-        64 or SIZE pixels; "topics" or "topics/LENGTH", in windows of 64 or LENGTH
-        characters; a path that ends in ".npz"; else a set of a TFDS directory.
-      data_dir: TFDS's directory.
-    """
-    name = os.fspath(name)
-    if name in AT_HAND:
-        return AT_HAND[name]()
-    base, *size = name.split("/", 1)
-    if base in OF_A_SIZE and all(map(str.isdecimal, size)):
-        return OF_A_SIZE[base](*map(int, size))
-    if name.endswith((".npz", ".npy")):
-        return load_arrays(name)
-    return load_tfds(name, data_dir=data_dir)
+NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # of a set, a config, a version
 
 
 def load_tfds(
-    name: str, *, data_dir: PathLike | None = None, cache: bool = True
+    name: str,
+    *,
+    data_dir: PathLike | None = None,
+    cache: bool = True,
+    stream: bool | None = None,
+    room: int | None = None,
+    image_size: int = 224,
 ) -> Dataset:
     """Load an image-classification set of TensorFlow Datasets, in TFDS's own order.
 
-    The set needs the features `image` (uint8, square, 1 or 3 channels) and `label`, the
-    splits `train` and `test` (or `validation`), and to be prepared as array_record. An
-    absent set is downloaded if its host answers within seconds.
+    The set needs the features `image` (uint8, 1 or 3 channels) and `label`, the splits
+    `train` and `test` (or `validation`), and to be prepared as array_record. An absent
+    set is downloaded if its host answers within seconds. Of pictures of many shapes the
+    labels are read once and kept beside the set, `optix_tricks_labels.npz`.
 
     Args:
       name: As TFDS spells it: `"cifar10"`, `"name/config"`, `"name:1.0.0"`.
@@ -84,6 +61,9 @@ def load_tfds(
       cache: Keep the arrays as `optix_tricks_arrays.npz` in the set's own directory,
         if that can be written, and read them from there while the set stays as it is
         (CIFAR-10: 184 MB, 0.2 s in place of 6 s).
+      stream: as in `load_dataset`.
+      room: as there.
+      image_size: of pictures that are no squares of one size.
 
     Raises:
       DataError: The set is unknown, absent, damaged, or not of this form; or an image of
@@ -98,11 +78,18 @@ def load_tfds(
         metadata = sorted([*home.glob("*.json"), *home.glob("*.txt")])
         content = b"".join(path.read_bytes() for path in metadata)
         fingerprint = hashlib.sha256(content).hexdigest()
+        form = form_of(name, builder)
+        room = room_for_data() if room is None else room
+        fits = stream is not True and (stream is False or form.nbytes <= room)
+        if not fits or form.size is None or jax.process_count() > 1:
+            given = {"size": form.size or image_size, "room": room}
+            found = read_pictures(name, builder, form, **given, fingerprint=fingerprint)
+            return decoded(found, stream=stream, room=room)
         if cache:
             with contextlib.suppress(Exception), open(home / _CACHE, "rb") as file:
                 if str(np.load(file)["fingerprint"]) == fingerprint:
                     return load_arrays(home / _CACHE)._replace(name=name)
-        dataset = checked(name, _read_records(name, builder))
+        dataset = checked(name, _read_records(name, builder, form))
     if cache:
         splits = (*dataset.train[:2], *dataset.test[:2])
         arrays = dict(zip(ARRAYS, splits, strict=True))
@@ -125,7 +112,7 @@ def _builder(name: str, directory: Path) -> Any:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import read_only_builder, registered
 
-    if re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
+    if NAME.fullmatch(name):
         with contextlib.suppress(registered.DatasetNotFoundError):
             return read_only_builder.builder_from_files(
                 name, data_dir=directory, file_format="array_record"
@@ -171,35 +158,16 @@ def _answers(url: str) -> bool:
     return any(answers)
 
 
-def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
-    """Check splits and features, then decode every record."""
+def _read_records(name: str, builder: Any, form: Form) -> dict[str, np.ndarray]:
+    """Decode every record of a set of squares."""
     import tensorflow_datasets as tfds
 
-    from optix_tricks.training._pictures import read_picture
-
-    way_out = "choose another set, or save what you want of it as a .npz file"
-
-    def need(ok: Any, part: str, wanted: str, found: Any) -> None:
-        require(ok, f"data set {name!r}: {part}", wanted, found, way_out)
-
-    splits, features = list(builder.info.splits), dict(builder.info.features.items())
-    test = "test" if "test" in splits else "validation"
-    wanted = "train and test (or validation)"
-    need({"train", test} <= {*splits}, "the splits", wanted, splits)
-    image, label = (features.get(key, sorted(features)) for key in ("image", "label"))
-    ok = isinstance(label, tfds.features.ClassLabel)
-    need(ok, "feature 'label'", "a ClassLabel", label)
-    most = max(MOST_CLASSES, sum(x.num_examples for x in builder.info.splits.values()))
-    ok = (label.num_classes or 0) <= most
-    need(ok, "feature 'label'", f"of at most {most} classes", label.num_classes)
-    ok = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
-    need(ok, "feature 'image'", "a uint8 Image", image)
-    size, _, channels = shape = image.shape
-    ok = size and shape[1] == size and channels in (1, 3)
-    need(ok, "feature 'image'", "square with 1 or 3 channels", image)
+    size, channels = form.size, form.channels
+    assert size is not None
+    shape = (size, size, channels)
     mode = "L" if channels == 1 else "RGB"
-    arrays = {"class_names": np.array(label.names)} if label.num_classes else {}
-    for ours, theirs in (("train", "train"), ("test", test)):
+    arrays = {} if form.classes is None else {"class_names": np.array(form.classes)}
+    for ours, theirs in (("train", "train"), ("test", form.tests[0])):
         decoders = {"image": tfds.decode.SkipDecoding()}
         source = builder.as_data_source(theirs, decoders=decoders)
         images = np.empty((len(source), *shape), np.uint8)
@@ -207,11 +175,11 @@ def _read_records(name: str, builder: Any) -> dict[str, np.ndarray]:
         for start in range(0, len(source), _CHUNK):
             keys = range(start, min(start + _CHUNK, len(source)))
             for i, record in zip(keys, source.__getitems__(keys), strict=True):
-                part = f"image {i} of {theirs}"
-                with explained(f"data set {name!r}: {part} cannot be decoded", way_out):
+                part = f"data set {name!r}: image {i} of {theirs}"
+                with explained(f"{part} cannot be decoded", WAY_OUT):
                     pixels = read_picture(record["image"], mode)
                 ok, wanted = pixels.shape == shape, f"{size} x {size}"
-                need(ok, part, wanted, pixels.shape[1::-1])
+                require(ok, part, wanted, pixels.shape[1::-1], WAY_OUT)
                 images[i] = pixels
                 labels[i] = record["label"]
         arrays |= {f"{ours}_images": images, f"{ours}_labels": labels}

@@ -28,7 +28,8 @@ class DataError(RuntimeError):
 class Dataset(NamedTuple):
     """Examples to train on, to test on and to choose by, as trees of NumPy arrays.
 
-    Images are uint8 [n, size, size, channels], with the class of each, int32 [n].
+    Images are uint8 [n, size, size, channels], with the class of each, int32 [n]. They
+    may be `Pictures`, which are decoded where they are asked for.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset(NamedTuple):
     test: Batch
     class_names: tuple[str, ...] = ()  # where targets are classes
     validation: Batch | None = None  # see `split_validation`
+    streamed: bool = False  # whether `Pictures` are read anew in each epoch
 
     @property
     def num_classes(self) -> int:
@@ -48,12 +50,17 @@ class Dataset(NamedTuple):
         return self.train.inputs.shape[1:]
 
     def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each channel, of training images over 255."""
+        """Mean and standard deviation of each channel, of training images over 255.
+
+        Of `Pictures` those of a sample.
+        """
         levels = np.arange(256) / 255
         channels = self.image_shape[-1]
         counts = np.zeros(256 * channels, np.int64)
-        for start in range(0, self.train.size, 256):  # at a time, to stay in cache
-            images = self.train.inputs[start : start + 256]
+        sample = getattr(self.train.inputs, "sample", None)
+        inputs = self.train.inputs if sample is None else sample()
+        for start in range(0, len(inputs), 256):  # at a time, to stay in cache
+            images = inputs[start : start + 256]
             bins = images + 256 * np.arange(channels)
             counts += np.bincount(bins.ravel(), minlength=len(counts))
         weights = counts.reshape(channels, 256) / (counts.sum() / channels)

@@ -23,8 +23,16 @@ from optix_tricks._tree import PyTree, check_arrays
 from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._compiling import jit
 from optix_tricks.training._confusion import confusion_matrix
-from optix_tricks.training._layouts import laid_out, on_each, on_mesh, split_batch
+from optix_tricks.training._layouts import (
+    laid_out,
+    on_each,
+    on_mesh,
+    over_batch,
+    put,
+    split_batch,
+)
 from optix_tricks.training._metrics import Metric, default_metrics
+from optix_tricks.training._picture_array import Pictures
 from optix_tricks.training._state import Apply, TrainState
 from optix_tricks.training._step import Metrics, Step
 
@@ -220,6 +228,12 @@ def make_evaluate(
         return batch if mesh is None else on_each(batch, mesh)
 
     def take(data: Batch, index: np.ndarray) -> Batch:
+        some = data.inputs
+        if isinstance(some, Pictures):
+            batch = jax.tree.map(lambda x: x[index], data)
+            if mesh is None:
+                return batch._replace(inputs=np.asarray(batch.inputs))
+            return batch._replace(inputs=put(batch.inputs, over_batch(mesh)))
         if mesh is None:
             return data.take(jnp.asarray(index))
         on_host = isinstance(jax.tree.leaves(data)[0], np.ndarray)

@@ -33,7 +33,7 @@ def write_examples(run: RunDirectory, found: Evaluation, dataset: Dataset) -> No
     content = io.BytesIO()
     np.savez_compressed(
         content,
-        images=np.asarray(images)[chosen],
+        images=np.asarray(images[chosen]),
         index=chosen,
         **{"is": np.asarray(dataset.test.targets)[chosen]},
         told=told[chosen],

@@ -1,4 +1,4 @@
-"""Where the steps of a run get their batches from: data that lie on the devices."""
+"""Where the steps of a run get their batches from: data on the devices, or a stream."""
 
 import functools
 from collections.abc import Callable
@@ -7,12 +7,14 @@ import jax
 import numpy as np
 
 from optix_tricks.training._batch import Batch
+from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._epoch import Series, make_epoch
 from optix_tricks.training._job import Job
 from optix_tricks.training._orders import epoch_order, steps_per_epoch, total_steps
 from optix_tricks.training._run_devices import Placement
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Step
+from optix_tricks.training._stream_feed import FromStream
 
 epoch_of = functools.lru_cache(maxsize=16)(make_epoch)  # of a step one epoch
 
@@ -33,6 +35,13 @@ class FromMemory:
         self._left = total_steps(job.epochs, *self._sizes)
         self._placed, self._key = placed, placed.key(key)
         self._ordered = functools.lru_cache(maxsize=1)(self._order)
+
+    def __enter__(self) -> "FromMemory":
+        """Return self."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing: the devices keep the data as long as they are used."""
 
     def steps_in(self, epoch: int) -> int:
         """How many steps an epoch has; the last may be cut short."""
@@ -67,3 +76,15 @@ class FromMemory:
     def _order(self, epoch: int) -> jax.Array | np.ndarray:
         order = epoch_order(self._key, epoch, *self._sizes)
         return self._placed.order(order[: self.steps_in(epoch)])
+
+
+Feed = FromMemory | FromStream
+
+
+def feed_of(
+    dataset: Dataset, job: Job, placed: Placement, key: jax.Array, *, workers: int = 0
+) -> Feed:
+    """Return the feed of a run; use it in a `with` statement."""
+    if dataset.streamed:
+        return FromStream(dataset.train, job, placed, workers=workers)
+    return FromMemory(dataset.train, job, placed, key)

@@ -5,7 +5,13 @@ imported only when batches are asked for.
 """
 
 import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +21,7 @@ from optix_tricks.training._dataset import DataError, explained
 from optix_tricks.training._pictures import read_picture
 
 HostAugment = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+WAY_OUT = "replace it, or leave it out of the source"
 
 
 @runtime_checkable
@@ -58,8 +65,10 @@ class Example(NamedTuple):
     place: int
 
 
-def decode(index: int, record: Any) -> Example:
-    """Take image and label from record `index`; `pictures.read_picture` reads bytes.
+def decode(
+    index: int, record: Any, read: Callable[[bytes], np.ndarray] = read_picture
+) -> Example:
+    """Take image and label from record `index`; `read` makes an image of bytes.
 
     Raises:
       DataError: if the record lacks one of them, or the bytes are no picture, or one of
@@ -74,10 +83,15 @@ def decode(index: int, record: Any) -> Example:
             f" {found}; wrap the source in a class whose __getitem__ returns such dicts."
         ) from error
     if isinstance(image, bytes):
-        way_out = "replace it, or leave it out of the source"
-        with explained(f"image {index} cannot be decoded", way_out):
-            image = read_picture(image)
+        with explained_picture(index, record):
+            image = read(image)
     return Example(image, label, index)
+
+
+def explained_picture(index: int, record: Any) -> AbstractContextManager[None]:
+    """Say which picture cannot be decoded, by its file where the record has that."""
+    which = f"picture {record['file']}" if "file" in record else f"image {index}"
+    return explained(f"{which} cannot be decoded", WAY_OUT)
 
 
 def stack(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -122,10 +136,14 @@ def host_batches(
     workers: int,
     threads: int,
     start: int,
+    *,
+    part: int = 0,
+    parts: int = 1,
 ) -> Any:
     """Return Grain's iterator of what `stack` returns, from batch number `start` on.
 
-    Arguments are those of `streaming.Stream`.
+    Arguments are those of `streaming.Stream`, and which of how many equal parts of each
+    batch is made: the others are not read.
 
     Raises:
       ValueError: if the source holds less than one batch.
@@ -142,18 +160,51 @@ def host_batches(
     if workers:
         _let_grain_read_its_flags()
 
+    reads = hasattr(augment, "read")
     examples = grain.MapDataset.source(source)
-    examples = examples.map_with_index(lambda i, record: decode(i % size, record))
+    examples = examples.map_with_index(functools.partial(_with_place, size, reads))
     examples = examples.seed(seed).shuffle()
     if augment is not None:
-        examples = examples.random_map(
-            lambda example, rng: example._replace(image=augment(rng, example.image))
-        )
-    batches = examples.batch(batch_size, drop_remainder=True, batch_fn=stack)
+        examples = examples.random_map(functools.partial(_augmented, augment, reads))
+    full = examples[: size // batch_size * batch_size]
+    batches = full.batch(batch_size // parts, drop_remainder=True, batch_fn=stack)
+    batches = batches[part::parts]
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     iterated = batches.repeat().slice(slice(start, None)).to_iter_dataset(options)
     options = grain.MultiprocessingOptions(num_workers=workers)
-    return iter(iterated.mp_prefetch(options))
+    return iter(iterated.mp_prefetch(options, worker_init_fn=_as_worker))
+
+
+# Functions of the module and no closures, which worker processes are sent by name.
+
+
+def _with_place(size: int, reads: bool, i: int, record: Any) -> Any:
+    """Return what is augmented: an example, or record and place of one to be read."""
+    return (i % size, record) if reads else decode(i % size, record)
+
+
+def _augmented(
+    augment: Any, reads: bool, example: Any, rng: np.random.Generator
+) -> Example:
+    if reads:
+        place, record = example
+        return decode(place, record, functools.partial(augment.read, rng))
+    return example._replace(image=augment(rng, example.image))
+
+
+def _as_worker(index: int, count: int) -> None:
+    """Leave signals to the training's process, and end where that has ended."""
+    del index, count
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _let_grain_read_its_flags() -> None:

@@ -15,6 +15,7 @@ from optix_tricks._tree import PyTree
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._early_stopping import EarlyStopping
 from optix_tricks.training._epoch import Evaluation, Views, make_evaluate, predicted
+from optix_tricks.training._host_crop import RandomResizedCrop
 from optix_tricks.training._metrics import Metric, default_metrics
 from optix_tricks.training._state import Apply, TrainState, create_state
 from optix_tricks.training._step import (
@@ -78,6 +79,8 @@ class Job(NamedTuple):
     # A metric of the validation rows, by which the best checkpoint is kept: a loss or an
     # error is best where it is least, others where greatest; or as "min:perplexity".
     keep_best: str | None = None
+    # Of whole pictures, on the host, where they are streamed and have many sizes.
+    crop: RandomResizedCrop | None = None
 
     @property
     def step(self) -> Step:
@@ -139,7 +142,7 @@ def _functions(job: Job) -> Job:
     """What can be hashed of a job, and all that its steps are made of."""
     metrics: Any = _hashable(job.metrics)
     between: dict[str, Any] = {"phases": (), "stop": None, "observe": None, "begin": None}
-    between |= {"restores": 0, "keep_best": None}
+    between |= {"restores": 0, "keep_best": None, "crop": None}
     weights: dict[str, Any] = {"params": None, "batch_stats": None, "seed": 0}
     return job._replace(**weights, **between, metrics=metrics)
 

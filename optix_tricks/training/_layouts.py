@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from optix_tricks._paths import Arrays
 from optix_tricks._predicates import described
 from optix_tricks._tree import SHORT, PyTree
+from optix_tricks.training._picture_array import Pictures
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step
 
@@ -107,6 +108,12 @@ def put(tree: PyTree, shardings: PyTree) -> PyTree:
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             data = placed(jax.random.key_data(x), sharding)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        if isinstance(x, Pictures):  # each process decodes its devices' own
+
+            def decoded(at: Any) -> np.ndarray:
+                return np.asarray(x[at[0]])
+
+            return jax.make_array_from_callback(x.shape, sharding, decoded)
         host = np.array(x)  # a copy: what is put on a CPU may be the array itself
         return jax.make_array_from_callback(x.shape, sharding, lambda at: host[at])
 

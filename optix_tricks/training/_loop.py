@@ -21,7 +21,7 @@ from optix_tricks.training._course import (
 )
 from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._events import events_of
-from optix_tricks.training._feeds import FromMemory
+from optix_tricks.training._feeds import feed_of
 from optix_tricks.training._finite import NotFiniteError
 from optix_tricks.training._flops import step_flops
 from optix_tricks.training._going_on import gone_on
@@ -58,6 +58,7 @@ def train(
     layout: str = "replicated",
     profile: int | None = None,
     console: Console | None = None,
+    workers: int = 0,
 ) -> tuple[TrainState, Result]:
     """Train from the start, or from the run's newest checkpoint.
 
@@ -72,7 +73,8 @@ def train(
 
     Args:
       job: from a recipe.
-      dataset: in memory; it is copied to the device once.
+      dataset: in memory, and copied to the device once; or of `Pictures` that are
+        streamed.
       run: gets metrics.jsonl, tensorboard/, checkpoints/, result.json and others.
       resume: continue from the newest checkpoint, within an epoch too, or from the start
         if there is none yet; rows past it are written anew.
@@ -84,6 +86,8 @@ def train(
       profile: trace this many steps, after as many that compile, into the run's profile/.
       console: of rich, where the epochs are told; None is the terminal, and
         `Console(quiet=True)` nowhere.
+      workers: processes that decode what is streamed; 0 leaves it to threads. Their
+        number changes no bit.
 
     Returns:
       The last state, or that of the best epoch, and the result.
@@ -109,7 +113,8 @@ def train(
     while True:
         try:
             with lost_explained(run.path):
-                return _train(job, dataset, run, placed, resume, profile, console)
+                given = job, dataset, run, placed
+                return _train(*given, resume, profile, console, workers)
         except NotFiniteError as error:
             bad = error.with_traceback(None)  # which holds the state and the data
         if jax.process_count() > 1:
@@ -129,6 +134,7 @@ def _train(
     resume: bool,
     profile: int | None,
     console: Console | None,
+    workers: int,
 ) -> tuple[TrainState, Result]:
     """Train until the end, or until a number is not finite."""
     watch = Watch.start(job, dataset)
@@ -157,12 +163,13 @@ def _train(
             if job.begin is not None and begins:
                 at = _begun(course, told, at, dataset, placed)
             at = at._replace(state=eased(at.state, at.rows, job))
-            feed = FromMemory(dataset.train, job, placed, at.state.key)
-            for number in range(at.done, math.ceil(job.epochs)):
-                if at.watch.should_stop:
-                    break
-                at = train_epoch(course, told, feed, at, number)
-                at = test_epoch(course, told, at, number)
+            given = dataset, job, placed, at.state.key
+            with feed_of(*given, workers=workers) as feed:
+                for number in range(at.done, math.ceil(job.epochs)):
+                    if at.watch.should_stop:
+                        break
+                    at = train_epoch(course, told, feed, at, number)
+                    at = test_epoch(course, told, at, number)
         at, result = _ended(course, at, total)
     told_of = speed.as_json(lambda: step_flops(job, at.state, dataset.train))
     _write(course, at, result, dataset, told_of)

@@ -1,6 +1,7 @@
 """The bytes of a picture file as uint8 pixels."""
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,22 @@ def read_picture(
     Raises:
       OSError, ValueError: if it is no picture, or one of levels whose range is unknown.
     """
+    picture = converted(open_picture(content), mode)
+    if size is not None:
+        height, width = size
+        ops, bilinear = needed("PIL.ImageOps"), needed("PIL.Image").Resampling.BILINEAR
+        picture = ops.fit(picture, (width, height), method=bilinear)
+    return pixels_of(picture)
+
+
+def open_picture(content: bytes) -> Any:
+    """Return a picture of Pillow's, of which nothing is decoded yet."""
+    return needed("PIL.Image").open(io.BytesIO(content))
+
+
+def converted(picture: Any, mode: str) -> Any:
+    """Return a picture upright, in 8 bits and this mode; see `read_picture`."""
     pil, ops = needed("PIL.Image"), needed("PIL.ImageOps")
-    picture = pil.open(io.BytesIO(content))
     ops.exif_transpose(picture, in_place=True)
     if picture.mode in ("I", "F"):
         raise ValueError(
@@ -43,9 +58,9 @@ def read_picture(
         picture = pil.fromarray(levels.astype(np.uint8))
     if "transparency" in picture.info:  # else Pillow warns about each such palette
         picture = picture.convert("RGBA")
-    if picture.mode != mode:
-        picture = picture.convert(mode)
-    if size is not None:
-        height, width = size
-        picture = ops.fit(picture, (width, height), method=pil.Resampling.BILINEAR)
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def pixels_of(picture: Any) -> np.ndarray:
+    """Return a picture of Pillow's as uint8 [height, width, channel]."""
     return np.asarray(picture).reshape(picture.height, picture.width, -1)

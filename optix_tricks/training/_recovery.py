@@ -9,7 +9,7 @@ import jax
 from optix_tricks.training._causes import Cause, cause_in_data, cause_in_network
 from optix_tricks.training._checkpoint import Checkpoints, numbers
 from optix_tricks.training._dataset import Dataset
-from optix_tricks.training._feeds import FromMemory
+from optix_tricks.training._feeds import feed_of
 from optix_tricks.training._finite import NotFiniteError
 from optix_tricks.training._job import Job
 from optix_tricks.training._orders import epoch_order, steps_per_epoch
@@ -52,11 +52,9 @@ def explained_error(
         error.what += f", after {gone} {'restore' if gone == 1 else 'restores'}"
     if not error.of_step:
         return NotFiniteError(error.what, error.step, way_out=error.way_out)
-    size, batch_size = dataset.train.size, job.batch_size
-    steps = steps_per_epoch(size, batch_size)
+    steps = steps_per_epoch(dataset.train.size, job.batch_size)
     epoch, place = divmod(error.step - 1, steps)
-    order = epoch_order(jax.random.key(job.seed), epoch, size, batch_size)
-    found = cause_in_data(dataset, order[place])
+    found = cause_in_data(dataset, _indices(dataset, job, epoch, place))
     if found is None:
         found = _in_network(job, dataset, run, error.step)
     found = found or Cause("no cause is found")
@@ -67,6 +65,15 @@ def explained_error(
         way_out=found.way_out or error.way_out,
         rate_helps=found.way_out is None,
     )
+
+
+def _indices(dataset: Dataset, job: Job, epoch: int, place: int) -> Any:
+    """Of the examples of a step."""
+    key = jax.random.key(job.seed)
+    if dataset.streamed:
+        with feed_of(dataset, job, Placement(), key) as feed:
+            return feed.batch(epoch, place).indices
+    return epoch_order(key, epoch, dataset.train.size, job.batch_size)[place]
 
 
 def _in_network(job: Job, dataset: Dataset, run: RunDirectory, bad: int) -> Cause | None:
@@ -88,13 +95,13 @@ def _in_network(job: Job, dataset: Dataset, run: RunDirectory, bad: int) -> Caus
                 return None
             state = checkpoints.restore(number, state)
     state = eased(state, run.read_metrics(), job)
-    feed = FromMemory(dataset.train, job, Placement(), state.key)
-    while done < bad - 1:
-        of, first = divmod(done, steps)
-        length = min(steps - first, bad - 1 - done)
-        state, _ = feed.train(job.step_in(of), state, of, first, length)
-        done += length
-    batch = feed.batch(epoch, (bad - 1) % steps)
+    with feed_of(dataset, job, Placement(), state.key) as feed:
+        while done < bad - 1:
+            of, first = divmod(done, steps)
+            length = min(steps - first, bad - 1 - done)
+            state, _ = feed.train(job.step_in(of), state, of, first, length)
+            done += length
+        batch = feed.batch(epoch, (bad - 1) % steps)
     return cause_in_network(job, state, batch, epoch=epoch)
 
 

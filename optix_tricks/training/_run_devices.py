@@ -1,6 +1,5 @@
 """The devices of a run: which, and how its data, its state and its steps lie on them."""
 
-import os
 import zlib
 from collections.abc import Callable
 from importlib import metadata
@@ -23,10 +22,11 @@ from optix_tricks.training._layouts import (
     put,
     state_shardings,
 )
+from optix_tricks.training._memory import SHARE, device_memory
+from optix_tricks.training._picture_array import Pictures
 from optix_tricks.training._run_directory import PACKAGES
 from optix_tricks.training._state import TrainState, create_state
 
-SHARE = 0.25  # of a device's memory, at most, for a copy of the data
 SHARED_CORES = ("cpu",)  # platforms whose every device has all cores already
 
 
@@ -52,16 +52,21 @@ class Placement(NamedTuple):
             return put(data, self._each(data, NamedSharding(self.mesh, PartitionSpec())))
         missing = -data.size % self.mesh.size
 
-        def filled(x: np.ndarray) -> np.ndarray:
+        def filled(x: Any) -> Any:
+            if isinstance(x, Pictures):
+                return x[np.arange(len(x) + missing) % len(x)]
             return np.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)])
 
         whole = jax.tree.map(filled, data)
         return put(whole, self._each(whole, over_batch(self.mesh)))
 
     def tested(self, data: Batch) -> Batch:
-        """Return data to test on: a copy on each device if it fits, else as they are."""
-        on_host = self.mesh is not None and not self._fits(data)
-        return data if on_host else self.data(data)
+        """Return data to test on: a copy on each device if it fits, else as they are.
+
+        What stays as it is, is put on the devices, or decoded, batch by batch.
+        """
+        may_be_on_host = self.mesh is not None or isinstance(data.inputs, Pictures)
+        return data if may_be_on_host and not self._fits(data) else self.data(data)
 
     def state(self, job: Job) -> TrainState:
         """Make the state before the first step; on a mesh each device makes its part."""
@@ -114,9 +119,13 @@ class Placement(NamedTuple):
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
     def _fits(self, data: Batch) -> bool:
-        assert self.mesh is not None
+        devices = (
+            jax.local_devices()[:1] if self.mesh is None else self.mesh.local_devices
+        )
         size = sum(x.nbytes for x in jax.tree.leaves(data))
-        return size <= SHARE * _memory(self.mesh)
+        is_too_much = isinstance(data.inputs, Pictures) and size > data.inputs.room
+        room = SHARE * device_memory(devices[0], sharing=len(devices))
+        return not is_too_much and size <= room
 
     def _shardings(self, state: TrainState) -> TrainState:
         assert self.mesh is not None
@@ -184,7 +193,7 @@ def check_hosts(job: Job, dataset: Dataset) -> None:
         )
     splits = {"train": dataset.train, "test": dataset.test, "val": dataset.validation}
     data = {
-        f"data.{split}.{name}": f"{list(x.shape)}, CRC {zlib.crc32(x.tobytes())}"
+        f"data.{split}.{name}": f"{list(x.shape)}, CRC {_checksum(x)}"
         for split, batch in splits.items()
         for name, x, _ in named_leaves(batch)
     }
@@ -194,10 +203,9 @@ def check_hosts(job: Job, dataset: Dataset) -> None:
     check_agreement({**said, **versions, **here, **data})
 
 
-def _memory(mesh: Mesh) -> float:
-    """Bytes of each device; CPU devices share those of the machine."""
-    device = mesh.local_devices[0]
-    if told := device.memory_stats():
-        return told["bytes_limit"]
-    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return pages / len(mesh.local_devices)
+def _checksum(x: Any) -> int:
+    """Of an array; of pictures of which there are, by name where they are files."""
+    if not isinstance(x, Pictures):
+        return zlib.crc32(x.tobytes())
+    names = getattr(x.source, "names", np.arange(0))
+    return zlib.crc32(names.tobytes(), zlib.crc32(x.places.tobytes()))

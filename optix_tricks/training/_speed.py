@@ -16,10 +16,19 @@ class Speed:
         self.batch_size = batch_size
         self.devices = devices
         self._rates: list[float] = []
+        self._waits: list[float] = []
 
-    def add(self, steps: int, seconds: float) -> None:
-        """Count an epoch, or a part of one between two looks at what to save."""
+    def add(self, steps: int, seconds: float, *, waited: float | None = None) -> None:
+        """Count an epoch, or a part of one between two looks at what to save.
+
+        Args:
+          steps: of it.
+          seconds: that it took.
+          waited: how many of them for batches, where these are streamed.
+        """
         self._rates.append(steps * self.batch_size / seconds)
+        if waited is not None:
+            self._waits.append(waited / seconds)
 
     def as_json(self, flops: Callable[[], int], device: Any = None) -> dict[str, Any]:
         """Return what is known by name, nothing of what is not.
@@ -38,6 +47,9 @@ class Speed:
             "examples_per_second": rate,
             "timed_parts": len(self._rates),
         }
+        if self._waits:
+            share = statistics.median(self._waits[1:] or self._waits)
+            found["waiting_share"] = share
         if chip := chip_of(device.device_kind):
             peak = chip.flops * self.devices
             found["share_of_peak"] = rate / self.batch_size * flops() / peak

@@ -3,6 +3,7 @@
 Grain is imported only when a stream is made.
 """
 
+import functools
 import itertools
 import time
 from collections import deque
@@ -20,8 +21,10 @@ from optix_tricks.training._batch import Batch
 from optix_tricks.training._epoch import Series, run_steps
 from optix_tricks.training._host_batches import HostAugment, Source, host_batches
 from optix_tricks.training._orders import steps_per_epoch
+from optix_tricks.training._shares import check_divides, part_here, put_part
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step
+from optix_tricks.training._workers import Replaced
 
 
 class Waiting(NamedTuple):
@@ -48,6 +51,9 @@ class Stream(Iterator[Batch]):
     not from threads or workers. So the number is all the state there is: a training
     restored from a checkpoint goes on, exactly, with `start=int(state.step)`.
 
+    Where processes train together each reads and decodes its devices' part of a batch
+    alone. A worker process that dies is replaced, thrice at most.
+
     Helps where the data outgrow memory or must be decoded again each epoch. Data that fit
     the device train faster from there, by `make_epoch`: nothing then waits for the host.
 
@@ -68,7 +74,8 @@ class Stream(Iterator[Batch]):
       prefetch: batches on the device beside the one that is trained on; 0 begins with a
         transfer only when it is asked for.
       sharding: where batches are put: a device, or a sharding that splits the first axis
-        over a mesh, `NamedSharding(mesh, PartitionSpec("data"))`. None is JAX's default.
+        over a mesh, `NamedSharding(mesh, PartitionSpec("data"))`, of several processes
+        too. None is JAX's default.
       start: number of the first batch.
 
     Attributes:
@@ -81,13 +88,15 @@ class Stream(Iterator[Batch]):
     Raises:
       ValueError: if a count is negative, the source holds less than one batch, or the
         sharding does not divide it.
-      DataError: if Grain is absent; while reading, if an image cannot be decoded or the
-        images of a batch differ in size.
+      DataError: if Grain is absent; while reading, if an image cannot be decoded, the
+        images of a batch differ in size, or workers keep dying.
+
+    Warns:
+      LostWorker: if a worker process died and the stream goes on with new ones.
 
     Examples:
       >>> from optix_tricks.training import ArraySource
-      >>> import numpy as np
-      >>> source = ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
+      >>>       >>> source = ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
       >>> with Stream(source, batch_size=4, seed=0) as stream:
       ...     first, second = next(stream), next(stream)
       >>> with Stream(source, batch_size=4, seed=0, start=1) as stream:
@@ -113,7 +122,7 @@ class Stream(Iterator[Batch]):
             check_count(name, count)
         self.steps_per_epoch = steps_per_epoch(len(source), batch_size)
         if isinstance(sharding, Sharding):
-            _check_divides(sharding, batch_size)
+            check_divides(sharding, batch_size)
         self.number = start
         self.last_wait = 0.0
         self.waiting = Waiting()
@@ -121,9 +130,11 @@ class Stream(Iterator[Batch]):
         self._busy: Any = None
         self._sharding = sharding
         self._prefetch = prefetch
-        self._host_batches = host_batches(
-            source, batch_size, seed, augment, workers, threads, start
-        )
+        self._size = batch_size
+        part, parts = part_here(sharding, batch_size)
+        given = source, batch_size, seed, augment, workers, threads
+        opened = functools.partial(host_batches, *given, part=part, parts=parts)
+        self._host_batches = Replaced(opened, start)
         self._thread = ThreadPoolExecutor(1, "stream")
         self._closed = False
         self._pending: deque[Future[Batch]] = deque()
@@ -189,7 +200,8 @@ class Stream(Iterator[Batch]):
     def _place(self) -> Batch:
         """Make a batch and wait until it is on the device; runs in the thread."""
         batch = Batch(*next(self._host_batches))
-        return jax.block_until_ready(jax.device_put(batch, self._sharding))
+        placed = put_part(batch, self._sharding, self._size)
+        return jax.block_until_ready(placed)
 
 
 def stream_epoch(
@@ -199,6 +211,7 @@ def stream_epoch(
     *,
     steps: int | None = None,
     on_step: Callable[[int], None] = lambda i: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[TrainState, Series]:
     """Train on the next batches of a stream, like an epoch of `make_epoch`.
 
@@ -208,6 +221,7 @@ def stream_epoch(
       stream: its `number` is the step's, where it was made with `start=int(state.step)`.
       steps: how many; None goes to the end of the stream's epoch.
       on_step: called after step i, with at most two steps under way.
+      should_stop: ends it early, after the step under way.
 
     Returns:
       The state and the metrics as arrays [steps], with `input_wait` among them: seconds
@@ -225,15 +239,6 @@ def stream_epoch(
         return state, metrics
 
     batches = itertools.islice(stream, steps)
-    state, metrics = run_steps(one_step, state, batches, on_step=on_step)
+    calls: Any = {"on_step": on_step, "should_stop": should_stop}
+    state, metrics = run_steps(one_step, state, batches, **calls)
     return state, metrics | {"input_wait": jnp.asarray(waits)}
-
-
-def _check_divides(sharding: Sharding, batch_size: int) -> None:
-    try:
-        sharding.shard_shape((batch_size,))
-    except ValueError as error:
-        raise ValueError(
-            f"batch_size must be a multiple of the {len(sharding.device_set)} devices "
-            f"over whose first axis sharding splits it, got {batch_size}."
-        ) from error

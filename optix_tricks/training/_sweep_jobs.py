@@ -21,6 +21,7 @@ BETWEEN = (  # what happens but in `train`
     "stop",
     "observe",
     "begin",
+    "crop",
     "restores",
     "keep_best",
 )

@@ -1,12 +1,13 @@
 """What is done to images in each step, and the views of the final test."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxtyping import Array
 
 from optix_tricks import augment
+from optix_tricks.training import RandomResizedCrop
 from optix_tricks.tricks._context import Context
 from optix_tricks.tricks._trick import as_it_is, trick
 
@@ -39,6 +40,18 @@ def resized_crop(context: Context, call: Any) -> Augment:
     """A part of the image, resized; to the size that the images have, or another."""
     given = call.keywords["size"]
     return functools.partial(call, size=given or context.dataset.image_shape[0])
+
+
+def cropped_on_host(
+    parts: Mapping[str, Augment],
+) -> tuple[dict[str, Augment], RandomResizedCrop | None]:
+    """Take the resized crop out of what is done to images: it is of whole pictures.
+
+    Pictures of many sizes have one only once they are cropped, as they are decoded.
+    """
+    rest = {name: part for name, part in parts.items() if name != resized_crop.name}
+    crop: Any = parts.get(resized_crop.name)
+    return rest, None if crop is None else RandomResizedCrop(**crop.keywords)
 
 
 def _cut(

@@ -13,6 +13,7 @@ from optix_tricks._checks import check_nonnegative, check_positive
 from optix_tricks._tree import PyTree
 from optix_tricks.training import Dataset, Job, Mix
 from optix_tricks.training._watch import Choice
+from optix_tricks.tricks._augmentation import cropped_on_host
 from optix_tricks.tricks._chain import (
     Parts,
     in_unit,
@@ -146,6 +147,9 @@ def make_plan(
         loss = of_outputs(loss, weight=sum(parts["added"].values()))
         metrics = {name: of_outputs(metric) for name, metric in metrics.items()}
     _check_keeps(setup, {"loss": None, **metrics})
+    augment, crop = parts["augment"], None
+    if dataset.streamed and dataset.train.inputs.is_cropped:
+        augment, crop = cropped_on_host(augment)
     functions = Job(
         apply=network.apply,
         params={},
@@ -153,7 +157,7 @@ def make_plan(
         loss=loss,
         tx=make_optimizer(setup, parts, context),
         alternate=in_turn(parts["alternate"]),
-        augment=in_turn(parts["augment"]),
+        augment=in_turn(augment),
         mix=_named(parts["mix"]),
         penalty=_sum_of(parts["penalties"]),
         epochs=setup.epochs,
@@ -170,6 +174,7 @@ def make_plan(
         begin=only(parts["begin"]),
         keep_best=setup.keep_best,
         restores=setup.restores if setup.on_bad_number == "restore" else 0,
+        crop=crop,
     )
     _check_on_examples(setup, functions, context)
     return Plan(setup, context, parts, functions)

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optix_tricks.training import RunDirectory, sweep, train
+from optix_tricks.training import RunDirectory, load_dataset, sweep, train
 from optix_tricks.training import _hosts as hosts
 from optix_tricks.training._checksums import damaged
 from optix_tricks.training._hosts import HostsError, connect, differences
 from tests.cli.command import run as run_command
+from tests.training.pictures import SIZE, picture_job, write_folder
 from tests.training.toy_runs import start, toy_dataset
 from tests.training.wide import calm_job, numbers
 
@@ -132,6 +133,24 @@ def test_processes_that_lose_one_end_soon_and_start_again(
     assert codes == [0] * processes, said
     same(path, alone)
     assert (path / "result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [1, 0])
+def test_two_processes_read_their_parts_of_pictures_and_are_one(tmp_path, stream):
+    folder = write_folder(tmp_path / "pictures")
+    path, one = tmp_path / "run", tmp_path / "one"
+    job = picture_job(batch_size=8)
+    data = load_dataset(folder, stream=bool(stream), image_size=SIZE)
+    with start(one) as run:
+        train(job, data, run)
+    words = [f"folder={folder}", f"stream={stream}", "batch_size=8"]
+    codes, said = ended(begun(path, *words))
+    assert codes == [0, 0], said
+    for mine, theirs in zip(rows_of(path), rows_of(one), strict=True):
+        named = mine.keys() - {"kind", "seconds", "input_wait"}
+        ours, theirs = ([row[name] for name in sorted(named)] for row in (mine, theirs))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-6)
 
 
 def test_processes_that_were_started_otherwise_do_not_begin(tmp_path):
