@@ -5,6 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?= not slow and not thorough and not further
+NEWER_TESTS ?= $(TESTS)
+# Tests of a file share data, runs and compiled programs: one worker has them all.
+WORKERS := -n 2 --dist loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml README.md LICENSE
@@ -18,7 +21,7 @@ train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --durations=10 -m "$(TESTS)"
+	$(BIN)/python -m pytest $(WORKERS) --durations=10 -m "$(TESTS)"
 	@$(MAKE) --no-print-directory test-newer
 
 # Every test, of programs compiled as users have them compiled (tests/conftest.py).
@@ -35,7 +38,7 @@ ifneq ($(NEWER),)
 	$(VENV)-newer/bin/python -m pytest -n 2 tests/test_contract.py \
 		tests/training/test_step.py tests/training/test_training_loop.py \
 		tests/training/test_donation.py tests/training/test_modes.py \
-		-k "training or stable or shapes or donated or kept or back" -m "$(TESTS)"
+		-k "training or stable or shapes or donated or kept or back" -m "$(NEWER_TESTS)"
 else
 	@echo "no Python 3.12 or 3.13 here: the contract ran on $(PYTHON) alone"
 endif

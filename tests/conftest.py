@@ -48,24 +48,40 @@ hypothesis.settings.load_profile("default")
 
 MOST_SETS = 4  # of a test's parameters, unless CI asks for all of them
 FEWEST_SETS = 1  # of these, in `make test`
+DEAR = {line.split()[1] for line in (Path(__file__).parent / "dear.txt").open()}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Of a test's parameter sets mark all but four, evenly spread, `thorough`.
 
-    Of the four all but one are `further`: `pytest` takes them, `make test` does not.
+    Of the four all but one are `further`, and so is a dear test: `pytest` takes them,
+    `make test` does not.
     """
     sets = defaultdict(list)
     for item in items:
+        name = item.nodeid.partition("[")[0]
+        if name in DEAR:
+            item.add_marker("further")
         if item.get_closest_marker("slow") is None:
-            sets[item.nodeid.partition("[")[0]].append(item)
+            sets[name].append(item)
     for rows in sets.values():
         for most, mark in ((MOST_SETS, "thorough"), (FEWEST_SETS, "further")):
             kept = set(np.linspace(0, len(rows) - 1, min(most, len(rows))).round())
             for item in [row for i, row in enumerate(rows) if i not in kept]:
                 item.add_marker(mark)
             rows = [row for i, row in enumerate(rows) if i in kept]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """With TIMES=FILE in the environment, add what a test takes; see tests/dear.py."""
+    before = os.times()
+    yield
+    if "TIMES" in os.environ:
+        took = sum(os.times()[:4]) - sum(before[:4])  # of all processors
+        with open(os.environ["TIMES"], "a") as times:
+            times.write(f"{took:.2f} {item.nodeid}\n")
 
 
 STATM = "/proc/self/statm"

@@ -200,3 +200,9 @@ def test_the_package_imports_jax_only_for_its_first_name():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False True True"
+
+
+def test_what_is_called_dear_is_there():
+    for line in (ROOT.parent / "tests" / "dear.txt").read_text().splitlines():
+        path, _, name = line.split()[1].partition("::")
+        assert f"def {name.rpartition('::')[2]}(" in (ROOT.parent / path).read_text()

@@ -1,0 +1,27 @@
+"""Which tests `make test` leaves to CI, as they take long: dear.txt, measured.
+
+TIMES=times.txt python -m pytest -n 2 -m "not slow and not thorough"
+python -m tests.dear times.txt
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+LIMIT = 3.0  # seconds of the processors, of the dearest parameter set
+PLACE = Path(__file__).with_name("dear.txt")
+
+
+def dear(lines):
+    """Rows of seconds and name from those of `TIMES`, the dearest first."""
+    most = defaultdict(float)
+    for line in lines:
+        seconds, _, name = line.rstrip("\n").partition(" ")
+        test = name.partition("[")[0]
+        most[test] = max(most[test], float(seconds))
+    rows = [(seconds, test) for test, seconds in most.items() if seconds > LIMIT]
+    return [f"{seconds:.1f} {test}\n" for seconds, test in sorted(rows, reverse=True)]
+
+
+if __name__ == "__main__":
+    PLACE.write_text("".join(dear(Path(sys.argv[1]).read_text().splitlines())))
