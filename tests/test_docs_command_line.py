@@ -25,7 +25,7 @@ DOTTED = {f"{each.name}.{n}" for each in TRICKS.values() for n, _ in each.number
 BESIDE = {  # what a command reads by itself, or a card says of `train`
     "tricks": {"with"},
     "compile": {"for"},
-    "ablate": {"resume"},
+    "ablate": {"resume", "no_costs"},
     "sweep": {"resume"},
     "diagnose weight-norm": {"resume", *(x.name for x in dataclasses.fields(Config))},
 }
