@@ -113,7 +113,7 @@ def _on_eight(target: str) -> list[NamedSharding]:
     ]
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
@@ -138,7 +138,7 @@ def main() -> None:
             kept = [x for x in kept if (x["part"], x["side"]) != same] + [row]
             result = {
                 "target": target,
-                "versions": {name: _version(name) for name in PACKAGES},
+                "versions": {name: version_of(name) for name in PACKAGES},
                 "rows": kept,
             }
             path.write_text(json.dumps(result, indent=1) + "\n")

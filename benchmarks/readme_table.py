@@ -12,10 +12,11 @@ from typing import Any
 from benchmarks.contract_tables import CONTRACT_TABLES
 from benchmarks.ledger import LEDGER_TABLES
 from benchmarks.reliability_tables import RELIABILITY_TABLES
+from benchmarks.scaling_tables import SCALING_TABLES
 from benchmarks.speed_tables import TABLES
 from benchmarks.timing import RESULTS
 
-WRITERS = TABLES | CONTRACT_TABLES | LEDGER_TABLES | RELIABILITY_TABLES
+WRITERS = TABLES | CONTRACT_TABLES | LEDGER_TABLES | RELIABILITY_TABLES | SCALING_TABLES
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (
@@ -24,6 +25,7 @@ PAGES = (
     DOCS / "diagnostics.md",
     DOCS / "ledger.md",
     DOCS / "reliability.md",
+    DOCS / "scaling.md",
     DOCS / "speed.md",
     DOCS / "diagnostics" / "weight-norms.md",
 )

@@ -207,7 +207,7 @@ def compiled() -> str:
             yield both(lambda row, name=name: f"{row[name]:,}")
         for name in ("bytes", "memory"):
             yield both(lambda row, name=name: f"{row[name] / 1e9:.3g}")
-        yield both(lambda row: str(sum(number for _, number, _ in row["collectives"])))
+        yield both(lambda row: str(sum(each[1] for each in row["collectives"])))
         yield both(lambda row: f"{row['equations']:,}")
         yield both(lambda row: f"{row['trace_s']:.1f} + {row['compile_s']:.0f}")
 

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import readme_table, speed_tables
+from benchmarks import readme_table, scaling_tables, speed_tables
 
 ROW = {
     "diagnostic": "trace",
@@ -159,3 +159,27 @@ def test_checksums_are_a_share_of_an_epoch(tmp_path, monkeypatch):
     share = "0.50 [0.40, 1.00], n = 10 | 0.30%"
     assert f"| a | 2.50 | {ms} | {ms} | {share} |\n" in text
     assert f"| a | 2.50 | {ms} | {ms} |  |  |\n" in text
+
+
+def test_a_mesh_tells_what_it_sends_how_long_it_takes_and_what_is_missing(
+    tmp_path, monkeypatch
+):
+    row = {
+        **dict.fromkeys(("kernels", "small_kernels", "fusions"), 9),
+        **dict.fromkeys(("float32_activations", "outputs", "aliased", "temporaries"), 0),
+        **{"target": "v5e:16x16", "layout": "zero1", "devices": 256, "batch": 32768},
+        "collectives": [["all-reduce", 3, 5e7, 1e8], ["all-gather", 1, 1e8, 1e8]],
+        **{"bytes": 8.19e9, "arguments": 6e7, "memory": 2.5e9, "flops": 1.97e12},
+        "expected": {"flops": 9.85e11, "sent": 1e8, "arguments": 6e7, "kept": 2e9},
+    }
+    result = {"versions": {"jax": "0.10", "libtpu": None}, "rows": [row]}
+    (tmp_path / "scaling_v5e.json").write_text(json.dumps(result))
+    monkeypatch.setattr(scaling_tables, "RESULTS", tmp_path)
+    text = readme_table.filled("<!-- table: scaling -->\n<!-- end -->")
+    first = "| 256, 16x16 | zero1 | 3 all-reduces, 1 all-gathers | 200.0 | 2.00 |"
+    assert f"{first} 60.0 | 1.00 | 2.50 | 2.00 | 1.970 | 2.00 |\n" in text
+    assert "v5e, jax 0.10:" in text
+    assert "v5e:16x16 replicated, fsdp; h100:8 replicated, zero1, fsdp;" in text
+    text = readme_table.filled("<!-- table: scaling_time -->\n<!-- end -->")
+    first = "| 256, 16x16 | zero1 | 5.00 | 10.00 | 1.00 | 10.0 to 16.0 |"
+    assert f"{first} 8,000 to 12,800 | 13 a chip |\n" in text

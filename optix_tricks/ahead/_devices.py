@@ -71,16 +71,27 @@ def compile_only_devices(target: str) -> list[Any]:
       ValueError: if there is no such target.
       RuntimeError: if the plug-in that compiles for it is not installed. Names the way.
     """
-    kind, _, shape = target.partition(":")
-    if kind == "h100" and re.fullmatch(r"[1-9]\d*|", shape):
+    kind, shape = kind_and_shape(target)
+    if kind == "h100":
         return _gpus(int(shape or 1))
-    if kind in SMALLEST and re.fullmatch(r"[1-9]\d*(x[1-9]\d*)+|", shape):
-        devices = _tpus(target, f"{kind}:{shape or SMALLEST[kind]}")
-        return devices if shape else devices[:1]
-    raise ValueError(
-        f"target must be h100, h100:COUNT, {', '.join(SMALLEST)} or one of these with a"
-        f" topology, such as v5e:4x4, got {target!r}."
-    )
+    devices = _tpus(target, f"{kind}:{shape or SMALLEST[kind]}")
+    return devices if shape else devices[:1]
+
+
+def kind_and_shape(target: str) -> tuple[str, str]:
+    """Return a target's two parts.
+
+    Raises:
+      ValueError: if there is no such target.
+    """
+    kind, _, shape = target.partition(":")
+    pattern = r"[1-9]\d*|" if kind == "h100" else r"[1-9]\d*(x[1-9]\d*)+|"
+    if kind not in ("h100", *SMALLEST) or not re.fullmatch(pattern, shape):
+        raise ValueError(
+            f"target must be h100, h100:COUNT, {', '.join(SMALLEST)} or one of these with"
+            f" a topology, such as v5e:4x4, got {target!r}."
+        )
+    return kind, shape
 
 
 def _gpus(count: int) -> list[Any]:

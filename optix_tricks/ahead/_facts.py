@@ -4,25 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from optix_tricks.ahead._program import Kernel, arrays, kernels, main_memory, read_program
+from optix_tricks.ahead._collectives import Collective, collectives
+from optix_tricks.ahead._program import Kernel, kernels, main_memory, read_program
 
-COLLECTIVES = (
-    "all-reduce",
-    "all-gather",
-    "reduce-scatter",
-    "all-to-all",
-    "collective-permute",
-)
 SMALL = 200_000  # bytes: of a kernel that takes no longer than its launch
 ACTIVATION = 10_000_000  # bytes: more than parameters and statistics have
-
-
-class Collective(NamedTuple):
-    """Those of one kind."""
-
-    kind: str
-    number: int
-    bytes: int  # of their results, on one device
 
 
 class Facts(NamedTuple):
@@ -64,22 +50,13 @@ def compiled_facts(compiled: jax.stages.Compiled) -> Facts:
     program = read_program(compiled.as_text() or "")
     found = kernels(program)
     memory: Any = compiled.memory_analysis()
-    counted: dict[str, list[int]] = {}
-    for lines in program.computations.values():
-        for each in lines:
-            kind = each.opcode.removesuffix("-start")
-            if kind in COLLECTIVES:
-                sizes = (size for *_, size in arrays(each.shape))
-                counted.setdefault(kind, []).append(sum(sizes))
     return Facts(
         kernels=len(found),
         small_kernels=sum(each.bytes < SMALL for each in found),
         fusions=sum(each.opcode == "fusion" for each in found),
         bytes=sum(each.bytes for each in found),
         float32_activations=sum(map(_written_in_float32, found)),
-        collectives=tuple(
-            Collective(kind, len(sizes), sum(sizes)) for kind, sizes in counted.items()
-        ),
+        collectives=collectives(program),
         arguments=memory.argument_size_in_bytes,
         outputs=memory.output_size_in_bytes,
         aliased=memory.alias_size_in_bytes,

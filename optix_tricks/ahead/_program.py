@@ -50,10 +50,11 @@ class Kernel(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The computations of a module by name, and which of them is run."""
+    """The computations of a module by name, which of them is run, and on how many."""
 
     computations: dict[str, list[Instruction]]
     entry: str
+    devices: int
 
 
 def read_program(text: str) -> Program:
@@ -68,7 +69,8 @@ def read_program(text: str) -> Program:
             entry = head[2] if head[1] else entry
         elif match := INSTRUCTION.match(line):
             lines.append(Instruction(*match.groups()))
-    return Program(found, entry)
+    split = re.search(r"num_partitions=(\d+)", text.partition("\n")[0])
+    return Program(found, entry, int(split[1]) if split else 1)
 
 
 def main_memory(shape: str) -> Iterator[tuple[str, int, int]]:

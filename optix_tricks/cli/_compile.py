@@ -42,9 +42,14 @@ def compile_step(arguments: list[str]) -> None:
         settings_of("compile", arguments, CompileOptions)
     import jax
 
-    from optix_tricks.ahead import Facts, compile_only_devices, lower_step, roofline
+    from optix_tricks.ahead import (
+        Facts,
+        compile_only_devices,
+        lower_step,
+        roofline,
+        target_chip,
+    )
     from optix_tricks.cli._kept_facts import kept_facts
-    from optix_tricks.training import CHIPS
 
     if jax.config.values["jax_platforms"] is None:  # the step's constants need a home
         jax.config.update("jax_platforms", "cpu")
@@ -65,12 +70,12 @@ def compile_step(arguments: list[str]) -> None:
             return lowered.compile()
 
     facts: Facts = kept_facts(lowered.as_text(), target, compiled)
-    chip = CHIPS[target.partition(":")[0]]
+    chip = target_chip(target)
     estimate = roofline(facts, flops / len(devices), chip)
     console.print(_table(facts, flops, job.batch_size, len(devices), chip, estimate))
     console.print(
-        "Compiled, not run. The estimate takes arithmetic and memory at the rates of the"
-        " data sheet and nothing else: launches, waiting and links come on top.",
+        "Compiled, not run. The estimate takes arithmetic, memory and links at the rates"
+        " of the data sheet, all at once: launches and waiting come on top.",
         highlight=False,
     )
 

@@ -4,24 +4,28 @@ from typing import NamedTuple
 
 
 class Chip(NamedTuple):
-    """One device, without its links to others."""
+    """One device and its links to others."""
 
     flops: float  # dense bfloat16, 1/s
     bandwidth: float  # of its main memory, bytes/s
     memory: float  # bytes
+    links: float  # bytes/s that it sends over all its links at once, in one direction
 
 
-# TPUs: "System architecture" of each version, cloud.google.com/tpu/docs.
-# GPUs: the data sheets "NVIDIA H100", "NVIDIA H200" and "NVIDIA A100"; dense, SXM.
+# TPUs: "System architecture" of each version, cloud.google.com/tpu/docs. Of the links'
+# bidirectional bandwidth, 400, 1200 and 800 GB/s of v5e, v5p and v6e, one half; of v4 the
+# all-reduce bandwidth of a pod, 1.1 PB/s, by its 4,096 chips.
+# GPUs: the data sheets "NVIDIA H100", "NVIDIA H200" and "NVIDIA A100"; dense, SXM. Of
+# NVLink's 900 and 600 GB/s one half.
 CHIPS = {
-    "v4": Chip(275e12, 1228e9, 32e9),
-    "v5e": Chip(197e12, 819e9, 16e9),
-    "v5p": Chip(459e12, 2765e9, 95e9),
-    "v6e": Chip(918e12, 1640e9, 32e9),
-    "h100": Chip(989e12, 3.35e12, 80e9),
-    "h200": Chip(989e12, 4.8e12, 141e9),
-    "a100-40gb": Chip(312e12, 1555e9, 40e9),
-    "a100-80gb": Chip(312e12, 2039e9, 80e9),
+    "v4": Chip(275e12, 1228e9, 32e9, 270e9),
+    "v5e": Chip(197e12, 819e9, 16e9, 200e9),
+    "v5p": Chip(459e12, 2765e9, 95e9, 600e9),
+    "v6e": Chip(918e12, 1640e9, 32e9, 400e9),
+    "h100": Chip(989e12, 3.35e12, 80e9, 450e9),
+    "h200": Chip(989e12, 4.8e12, 141e9, 450e9),
+    "a100-40gb": Chip(312e12, 1555e9, 40e9, 300e9),
+    "a100-80gb": Chip(312e12, 2039e9, 80e9, 300e9),
 }
 KINDS = {  # JAX's `device_kind`
     "TPU v4": "v4",

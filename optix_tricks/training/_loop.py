@@ -83,7 +83,8 @@ def train(
         of them: its bits then differ, and its numbers by rounding.
       layout: of the state on them, "replicated", "zero1" or "fsdp"; see
         `state_shardings`.
-      profile: trace this many steps, after as many that compile, into the run's profile/.
+      profile: trace this many steps, after as many that compile, into the run's
+        profile/; of several processes those of the first.
       console: of rich, where the epochs are told; None is the terminal, and
         `Console(quiet=True)` nowhere.
       workers: processes that decode what is streamed; 0 leaves it to threads. Their

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from optix_tricks._checks import check_count
+from optix_tricks.training._hosts import is_first
 
 PLACE = "profile"  # in the run's directory; `reports` finds it there
 
@@ -15,7 +16,8 @@ class Profile:
     """Says which steps are traced: `steps` of them, after as many that are not.
 
     Where an epoch is one program, the first ones compile the program of this many steps,
-    so that the trace shows no compilation. Nothing is traced where `steps` is None.
+    so that the trace shows no compilation. Nothing is traced where `steps` is None. Of
+    several processes the first one traces its own devices; all run the same pieces.
 
     Raises:
       ValueError: if an epoch of `epoch_steps` has not twice as many.
@@ -49,7 +51,7 @@ class Profile:
     @contextmanager
     def around(self, step: int) -> Iterator[None]:
         """Trace what is done within, where it is to be traced."""
-        if self.covers(step):
+        if self.covers(step) and is_first():
             with jax.profiler.trace(self.path):
                 yield
         else:

@@ -42,5 +42,14 @@ def test_all_reduces_of_a_mesh_are_counted_with_their_bytes():
     x = jax.ShapeDtypeStruct((8, N), jnp.float32, sharding=split)
     whole = NamedSharding(mesh, PartitionSpec())
     facts = compiled_facts(compiled(lambda x: x.sum(0), x, out_shardings=whole))
-    assert facts.collectives == (Collective("all-reduce", 1, 4 * N),)
+    assert facts.collectives == (Collective("all-reduce", 1, 4 * N, 7 * N),)
     assert facts.arguments == 4 * N  # of one device
+
+
+def test_what_is_gathered_is_sent_once_around_the_ring():
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",), axis_types=(AxisType.Auto,))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    x = jax.ShapeDtypeStruct((4 * N,), jnp.float32, sharding=split)
+    whole = NamedSharding(mesh, PartitionSpec())
+    facts = compiled_facts(compiled(lambda x: x + 1, x, out_shardings=whole))
+    assert facts.collectives == (Collective("all-gather", 1, 16 * N, 12 * N),)

@@ -14,7 +14,7 @@ def main(path, coordinator, processes, process, *words):
     from tests.training.wide import calm_job
 
     there, changes = (Path(path) / "config.json").exists(), {}
-    places = {"devices": 4, "layout": "replicated", "workers": 0}
+    places = {"devices": 4, "layout": "replicated", "workers": 0, "profile": None}
     about = {"folder": "", "stream": 0}  # of pictures in place of the toy's
     for word in words:
         name, _, said = word.partition("=")

@@ -93,9 +93,9 @@ def resumed(path, **places):
 
 
 def test_two_processes_are_one_end_together_and_go_on_in_one(tmp_path, alone):
-    """A signal reaches one of them; both save after the same step."""
+    """A signal reaches one of them; both save after the same step, one writes a trace."""
     path = tmp_path / "run"
-    processes = begun(path, f"epochs={EPOCHS}", "layout=fsdp")
+    processes = begun(path, f"epochs={EPOCHS}", "layout=fsdp", "profile=1")
     wait_for_epochs(path, 1, processes)
     processes[1].send_signal(signal.SIGTERM)
     codes, said = ended(processes)
@@ -110,6 +110,7 @@ def test_two_processes_are_one_end_together_and_go_on_in_one(tmp_path, alone):
     on_disk = {str(x.relative_to(saved)) for x in saved.rglob("d/*")}
     assert on_disk
     assert on_disk <= listed.keys()
+    assert len([*path.glob("profile/**/*.xplane.pb")]) == 1
     resumed(path, devices=8, layout="zero1")
     same(path, alone)
 

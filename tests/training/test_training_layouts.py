@@ -24,12 +24,13 @@ from optix_tricks.training import (
 )
 from optix_tricks.training._layouts import axis_of, put
 from tests.training.toy_runs import toy_dataset
-from tests.training.wide import APPLY, PARAMS, STATS, TRICKS
+from tests.training.wide import APPLY, PARAMS, STATS, TRICKS, tested
 
 LAYOUTS = ["replicated", "zero1", "fsdp"]
 STEPS = 20
 
 
+@functools.cache
 def train(tricks, mesh=None, layout="replicated"):
     """Twenty steps in one scan; the state and the losses."""
     options = {"loss": cross_entropy, **TRICKS[tricks]}
@@ -45,14 +46,11 @@ def train(tricks, mesh=None, layout="replicated"):
     return make_epoch(step, mode="scan", mesh=mesh, layout=layout)(state, data, order)
 
 
-alone = functools.cache(train)
-
-
 @pytest.mark.parametrize("tricks", TRICKS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_eight_devices_have_the_losses_of_one(layout, tricks):
     state, metrics = train(tricks, axis_of(jax.devices()), layout)
-    wanted, of_one = alone(tricks)
+    wanted, of_one = train(tricks)
     chex.assert_trees_all_close(metrics, of_one, rtol=2e-4, atol=2e-6)
     assert not np.allclose(metrics["loss"][:4], metrics["loss"][-4:], rtol=1e-2)
     ours, theirs = (jax.device_get((x.params, x.batch_stats)) for x in (state, wanted))
@@ -69,12 +67,25 @@ def test_eight_devices_have_the_losses_of_one(layout, tricks):
     assert slots
 
 
+@pytest.mark.parametrize("tricks", ["lars", "swa"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_average_s_refreshed_statistics_are_those_of_one(layout, tricks):
+    """Of ema_of_params, which "lars" has beside it, and of swa."""
+    state, _ = train(tricks, axis_of(jax.devices()), layout)
+    wanted, _ = train(tricks)
+    ours, theirs = tested(state), tested(wanted)
+    for x, y in ((ours.params, theirs.params), (ours.batch_stats, theirs.batch_stats)):
+        chex.assert_trees_all_close(*map(jax.device_get, (x, y)), rtol=1e-3, atol=1e-5)
+    fresh, stale = theirs.batch_stats["norm"]["mean"], wanted.batch_stats["norm"]["mean"]
+    assert not np.allclose(fresh, stale, rtol=1e-2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_and_four_have_them_too(layout, devices):
     _, metrics = train("lars", axis_of(jax.devices()[:devices]), layout)
-    chex.assert_trees_all_close(metrics, alone("lars")[1], rtol=2e-4, atol=2e-6)
+    chex.assert_trees_all_close(metrics, train("lars")[1], rtol=2e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("number", [1, 8, 12, 256, 4096])
