@@ -22,7 +22,9 @@ SHORT = {
 def scaling() -> str:
     """What was compiled, beside what its shapes say."""
     head = "| chips | layout | collectives | sent, MB | / model | state and batch, MB"
-    head += " | / model | at once, GB | kept forward, GB | TFLOP, XLA's | / model |"
+    head += (
+        " | / model | at once, GB | temporaries, GB | / model | TFLOP, XLA's | / model |"
+    )
     return _by_kind(head, _compiled) + _missing()
 
 
@@ -60,7 +62,8 @@ def _compiled(row: dict[str, Any]) -> Iterator[str]:
     yield f"{row['arguments'] / 1e6:.1f}"
     yield f"{row['arguments'] / model['arguments']:.2f}"
     yield f"{row['memory'] / 1e9:.2f}"
-    yield f"{model['kept'] / 1e9:.2f}"
+    yield f"{row['temporaries'] / 1e9:.2f}"
+    yield f"{row['temporaries'] / model['kept']:.2f}"
     told = row["flops"]
     yield f"{told / 1e12:.3f}" if told else ""
     yield f"{told / model['flops']:.2f}" if told else ""

@@ -166,10 +166,11 @@ def test_a_mesh_tells_what_it_sends_how_long_it_takes_and_what_is_missing(
 ):
     row = {
         **dict.fromkeys(("kernels", "small_kernels", "fusions"), 9),
-        **dict.fromkeys(("float32_activations", "outputs", "aliased", "temporaries"), 0),
+        **dict.fromkeys(("float32_activations", "outputs", "aliased"), 0),
         **{"target": "v5e:16x16", "layout": "zero1", "devices": 256, "batch": 32768},
         "collectives": [["all-reduce", 3, 5e7, 1e8], ["all-gather", 1, 1e8, 1e8]],
-        **{"bytes": 8.19e9, "arguments": 6e7, "memory": 2.5e9, "flops": 1.97e12},
+        **{"bytes": 8.19e9, "arguments": 6e7, "memory": 2.5e9, "temporaries": 2.4e9},
+        "flops": 1.97e12,
         "expected": {"flops": 9.85e11, "sent": 1e8, "arguments": 6e7, "kept": 2e9},
     }
     result = {"versions": {"jax": "0.10", "libtpu": None}, "rows": [row]}
@@ -177,7 +178,7 @@ def test_a_mesh_tells_what_it_sends_how_long_it_takes_and_what_is_missing(
     monkeypatch.setattr(scaling_tables, "RESULTS", tmp_path)
     text = readme_table.filled("<!-- table: scaling -->\n<!-- end -->")
     first = "| 256, 16x16 | zero1 | 3 all-reduces, 1 all-gathers | 200.0 | 2.00 |"
-    assert f"{first} 60.0 | 1.00 | 2.50 | 2.00 | 1.970 | 2.00 |\n" in text
+    assert f"{first} 60.0 | 1.00 | 2.50 | 2.40 | 1.20 | 1.970 | 2.00 |\n" in text
     assert "v5e, jax 0.10:" in text
     assert "v5e:16x16 replicated, fsdp; h100:8 replicated, zero1, fsdp;" in text
     text = readme_table.filled("<!-- table: scaling_time -->\n<!-- end -->")

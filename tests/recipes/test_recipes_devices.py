@@ -29,9 +29,4 @@ def test_a_whole_recipe_has_the_same_losses_on_any_number_of_devices(tmp_path, n
     alone = rows(tmp_path / "1", run, dataset, 1)
     for devices in (2, 4, 8):
         found = rows(tmp_path / str(devices), run, dataset, devices)
-        print(
-            name,
-            devices,
-            [np.abs(found / alone - 1)[:, 0][i] for i in range(0, len(found), 40)],
-        )
         np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-4)
