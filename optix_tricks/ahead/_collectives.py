@@ -13,7 +13,6 @@ KINDS = (
     "all-to-all",
     "collective-permute",
 )
-STARTED_WITH_OPERANDS = ("all-gather", "collective-permute")  # in a -start's tuple
 CONTEXT = "u32[]"  # in that of a collective-permute-start
 
 
@@ -79,7 +78,7 @@ def ring_bytes(kind: str, size: int, devices: int) -> int:
 def _size(each: Instruction, kind: str) -> int:
     """Bytes of the results; of a -start's tuple the second half, where operands lead."""
     sizes = [size for *_, size in arrays(each.shape.replace(CONTEXT, ""))]
-    if each.opcode.endswith("-start") and kind in STARTED_WITH_OPERANDS:
+    if each.opcode.endswith("-start") and kind != "all-reduce":
         sizes = sizes[len(sizes) // 2 :]
     return sum(sizes)
 

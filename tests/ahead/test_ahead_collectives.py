@@ -25,6 +25,7 @@ ENTRY %main (x: f32[64], y: bf16[8]) -> f32[64] {
   %again = f32[16]{0} all-gather(%y), channel_id=7, replica_groups=mesh['a'=4,'b'=2] {'b'}
   %part = f32[16]{0} all-gather(%y), channel_id=8, replica_groups=mesh['a'=8] {'a':(1)4}
   %sent = (f32[64]{0}, f32[64]{0}, u32[], u32[]) collective-permute-start(%x)
+  %piece = ((f32[64]{0}), f32[8]{0}) reduce-scatter-start(%x), replica_groups={}
   %parts = ((f32[64]{0}), f32[8]{0}, s32[]) async-start(%x), calls=%wrapped
   ROOT %end = f32[64]{0} copy(%done)
 }
@@ -33,7 +34,7 @@ ENTRY %main (x: f32[64], y: bf16[8]) -> f32[64] {
 
 def test_each_kind_is_counted_with_its_result_and_what_a_ring_sends():
     assert collectives(read_program(TEXT)) == (
-        ("reduce-scatter", 1, 32, 7 * 32),
+        ("reduce-scatter", 2, 2 * 32, 2 * 7 * 32),
         ("all-reduce", 2, 260 + 256, 2 * 260 * 7 // 8 + 256),
         ("all-gather", 4, 64 + 48 + 2 * 64, 48 + 24 + 32 + 48),
         ("collective-permute", 1, 256, 256),

@@ -1,5 +1,6 @@
 """Whole recipes on one, two, four and eight devices: the same losses but for rounding."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -22,9 +23,10 @@ def rows(path, run, dataset, devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tabular_mlp", "digits"])
+@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
 def test_a_whole_recipe_has_the_same_losses_on_any_number_of_devices(tmp_path, name):
-    run = new_run(name)
+    """Of an MLP, which tells a class or a number: no rounding grows in its 30 epochs."""
+    run = dataclasses.replace(new_run("tabular_mlp"), dataset=name)
     dataset = run.load()
     alone = rows(tmp_path / "1", run, dataset, 1)
     for devices in (2, 4, 8):
