@@ -85,7 +85,7 @@ def kept_activations(
         )
     )
     apply, params, stats = functional(model)
-    images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
     forward = jax.make_jaxpr(lambda *given: apply(*given, train=True))
     return _of_convolutions(forward(params, stats, images).jaxpr)
 

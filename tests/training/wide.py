@@ -28,7 +28,7 @@ class Wide(nnx.Module):
         return self.head(jnp.tanh(self.norm(x, use_running_average=not train)))
 
 
-APPLY, PARAMS, STATS = functional(Wide())
+APPLY, PARAMS, STATS = functional(Wide(), preprocess=lambda x: x)  # which scales them
 
 
 def mix(key, images, labels):
