@@ -8,9 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optix_tricks.training import Dataset, count_parameters, total_steps
-from optix_tricks.training._result import Result
-from optix_tricks.training._sweep_jobs import is_of_one_step, sweep_jobs
+from optix_tricks.training import (
+    Dataset,
+    Result,
+    count_parameters,
+    sweep_jobs,
+    total_steps,
+)
+from optix_tricks.training._sweep_jobs import is_of_one_step
 from optix_tricks.tricks._plan import Plan
 
 
