@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV ?= .venv
 TESTS ?= not slow and not thorough and not further
 NEWER_TESTS ?= $(TESTS)
-# Tests of a file share data, runs and compiled programs: one worker has them all.
-WORKERS := -n 2 --dist loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml README.md LICENSE
@@ -21,7 +19,7 @@ train: $(VENV)/installed
 	$(BIN)/optix-tricks train digits
 
 test: lint types
-	$(BIN)/python -m pytest $(WORKERS) --durations=10 -m "$(TESTS)"
+	$(BIN)/python -m pytest -n 2 --durations=10 -m "$(TESTS)"
 	@$(MAKE) --no-print-directory test-newer
 
 # Every test, of programs compiled as users have them compiled (tests/conftest.py).
