@@ -84,7 +84,7 @@ def kept_activations(
             CLASSES, stages=stages, width=width, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)
         )
     )
-    apply, params, stats = functional(model)
+    apply, params, stats = functional(model, preprocess=lambda x: x.astype(jnp.float32))
     images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
     forward = jax.make_jaxpr(lambda *given: apply(*given, train=True))
     return _of_convolutions(forward(params, stats, images).jaxpr)
