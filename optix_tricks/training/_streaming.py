@@ -96,7 +96,8 @@ class Stream(Iterator[Batch]):
 
     Examples:
       >>> from optix_tricks.training import ArraySource
-      >>>       >>> source = ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
+      >>> import numpy as np
+      >>> source = ArraySource(np.zeros((10, 8, 8, 3), np.uint8), np.arange(10))
       >>> with Stream(source, batch_size=4, seed=0) as stream:
       ...     first, second = next(stream), next(stream)
       >>> with Stream(source, batch_size=4, seed=0, start=1) as stream:
