@@ -48,7 +48,8 @@ hypothesis.settings.load_profile("default")
 
 MOST_SETS = 4  # of a test's parameters, unless CI asks for all of them
 FEWEST_SETS = 1  # of these, in `make test`
-DEAR = {line.split()[1] for line in (Path(__file__).parent / "dear.txt").open()}
+DEAR_LINES = (Path(__file__).parent / "dear.txt").read_text().splitlines()
+DEAR = {line.split()[1] for line in DEAR_LINES}
 
 
 @pytest.hookimpl(tryfirst=True)
