@@ -24,7 +24,7 @@ from optix_tricks.training import (
 )
 from optix_tricks.training._layouts import axis_of, put
 from tests.training.toy_runs import toy_dataset
-from tests.training.wide import APPLY, PARAMS, STATS, TRICKS, tested
+from tests.training.wide import APPLY, PARAMS, STATS, TRICKS, averaged
 
 LAYOUTS = ["replicated", "zero1", "fsdp"]
 STEPS = 20
@@ -73,7 +73,7 @@ def test_an_average_s_refreshed_statistics_are_those_of_one(layout, tricks):
     """Of ema_of_params, which "lars" has beside it, and of swa."""
     state, _ = train(tricks, axis_of(jax.devices()), layout)
     wanted, _ = train(tricks)
-    ours, theirs = tested(state), tested(wanted)
+    ours, theirs = averaged(state), averaged(wanted)
     for x, y in ((ours.params, theirs.params), (ours.batch_stats, theirs.batch_stats)):
         chex.assert_trees_all_close(*map(jax.device_get, (x, y)), rtol=1e-3, atol=1e-5)
     fresh, stale = theirs.batch_stats["norm"]["mean"], wanted.batch_stats["norm"]["mean"]

@@ -57,7 +57,7 @@ TRICKS = {
 }
 
 
-def tested(state):
+def averaged(state):
     """Of the average, with statistics of its own."""
     params = ot.averaged_params(state.opt_state, state.params)
     batches = [jnp.asarray(toy_dataset().train.inputs[:48])]
@@ -78,7 +78,7 @@ def wide_job(**changes):
         seed=0,
         test_loss=cross_entropy,
         mix=mix,
-        tested=tested,
+        tested=averaged,
     )
     return job._replace(**changes)
 
