@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from typing_extensions import TypeAliasType
 
 Scalar = int | float | Array
-ScalarOrSchedule = Scalar | Callable[[Any], Any]
+# Named, so that a signature shows the name in place of all it stands for.
+ScalarOrSchedule = TypeAliasType("ScalarOrSchedule", Scalar | Callable[[Any], Any])
 
 
 def as_key(key: Any) -> Array:

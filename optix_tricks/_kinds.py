@@ -13,6 +13,7 @@ import jaxtyping
 import numpy as np
 import optax
 from jax.typing import ArrayLike, DTypeLike
+from typing_extensions import TypeAliasType
 
 from optix_tricks._paths import Arrays, Examples, Number, Whole
 from optix_tricks._predicates import (
@@ -105,6 +106,8 @@ def kind_of(annotation: Any) -> Kind | None:
         return _any_of(typing.get_args(annotation))
     if origin is Annotated:
         return kind_of(annotation.__origin__)
+    if isinstance(annotation, TypeAliasType):
+        return kind_of(annotation.__value__)
     if origin is typing.Literal:
         choices = typing.get_args(annotation)
         words = tuple(map(repr, choices))

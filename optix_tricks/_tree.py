@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from typing_extensions import TypeAliasType
 
 from optix_tricks._paths import PyTree, named_leaves, unbox
 
-Mask = PyTree | Callable[[PyTree], PyTree]
+Mask = TypeAliasType("Mask", PyTree | Callable[[PyTree], PyTree])
 
 
 def is_none(x: Any) -> bool:

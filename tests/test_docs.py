@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pytest
+import yaml
 
 import optix_tricks
 from benchmarks import readme_table
@@ -53,7 +54,11 @@ def test_the_tree_of_the_readme_is_the_tree_of_the_package():
         assert path.name in readme, path.name
 
 
-def test_the_newest_entry_of_the_changelog_is_this_version():
+def test_the_citation_and_the_newest_entry_of_the_changelog_are_of_this_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     newest = re.search(r"^## (.+)$", (ROOT / "docs/changelog.md").read_text(), re.M)[1]
-    assert newest == project["version"] == optix_tricks.__version__
+    cited = yaml.safe_load((ROOT / "docs/CITATION.cff").read_text())
+    assert newest == project["version"] == optix_tricks.__version__ == cited["version"]
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()  # required
+    assert cited["authors"] == project["authors"]
+    assert cited["license"] == project["license"]

@@ -17,6 +17,7 @@ from optix_tricks.training import (
     create_state,
     matrix_flops,
 )
+from optix_tricks.training._layouts import Layout
 
 
 def lower_step(
@@ -25,7 +26,7 @@ def lower_step(
     devices: Sequence[jax.Device],
     *,
     packed: bool = False,
-    layout: str = "replicated",
+    layout: Layout = "replicated",
 ) -> tuple[Any, int]:
     """Trace a job's step for a batch that is split over devices.
 

@@ -13,6 +13,7 @@ from optix_tricks.augment._rand_augment_ops import (
     check_operands,
     operate_on,
 )
+from optix_tricks.augment._warp import Interpolation
 
 
 def rand_augment(
@@ -21,7 +22,7 @@ def rand_augment(
     *,
     num_ops: int = 2,
     magnitude: ArrayLike = 9,
-    interpolation: str = "nearest",
+    interpolation: Interpolation = "nearest",
     fill: Fill = 0.0,
 ) -> Images:
     """Apply a few operations to each image, drawn for it from fourteen.
@@ -85,7 +86,7 @@ def rand_augment(
     Source: "RandAugment: Practical Automated Data Augmentation with a Reduced Search
     Space", Cubuk et al., 2020, where both numbers are tuned for each net.
     """
-    check_operands(images, interpolation, fill)
+    check_operands(images, fill)
     check_count("num_ops", num_ops)
     check_nonnegative("magnitude", magnitude)
     check_scalar("magnitude", magnitude)

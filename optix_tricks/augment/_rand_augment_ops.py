@@ -24,7 +24,7 @@ from optix_tricks.augment._images import (
     fill_values,
     lay_out_like,
 )
-from optix_tricks.augment._warp import check_interpolation, warp
+from optix_tricks.augment._warp import Interpolation, warp
 
 Image = UInt8[Array, "height width channel"]
 Scalar = Float[Array, ""]
@@ -59,11 +59,10 @@ class Space(NamedTuple):
     posterize: int  # bits that are dropped
 
 
-def check_operands(images: Array, interpolation: str, fill: Fill) -> None:
+def check_operands(images: Array, fill: Fill) -> None:
     """Raise unless `operate_on` can work with them."""
     check_images(images)
     check_colours(images)
-    check_interpolation(interpolation)
     fill_values(images, fill)
 
 
@@ -73,7 +72,7 @@ def operate_on(
     signed: Float[Array, "batch draws"],
     *,
     space: Space,
-    interpolation: str,
+    interpolation: Interpolation,
     fill: Fill,
 ) -> Images:
     """Apply to each image its operations in turn; floating ones as 256 levels."""
@@ -107,7 +106,7 @@ def operate(
     signed: Scalar,
     *,
     space: Space,
-    interpolation: str,
+    interpolation: Interpolation,
     fill: Array,
 ) -> Image:
     """Apply `OPERATIONS[operation]` at the magnitude |signed|, of 30, and its sign."""
@@ -133,7 +132,7 @@ def geometric(
     signed: Scalar,
     *,
     space: Space,
-    interpolation: str,
+    interpolation: Interpolation,
     fill: Array,
 ) -> Image:
     """Shear about the upper left corner, translate, or turn about the centre."""

@@ -14,7 +14,7 @@ from optix_tricks.augment._images import (
     fill_values,
     lay_out_like,
 )
-from optix_tricks.augment._warp import check_interpolation, warp
+from optix_tricks.augment._warp import Interpolation, warp
 
 
 def random_rotation(
@@ -22,7 +22,7 @@ def random_rotation(
     images: Images,
     *,
     degrees: ArrayLike,
-    interpolation: str = "bilinear",
+    interpolation: Interpolation = "bilinear",
     fill: Fill = 0.0,
 ) -> Images:
     """Turn each image about its centre by an angle of its own.
@@ -76,7 +76,6 @@ def random_rotation(
     check_images(images)
     check_nonnegative("degrees", degrees)
     check_scalar("degrees", degrees)
-    check_interpolation(interpolation)
     values = fill_values(images, fill)
     draws = jax.random.uniform(key, (images.shape[0], 1), jnp.float32, -1, 1)
     angles = jnp.radians(draws * jnp.asarray(degrees, jnp.float32))

@@ -1,5 +1,7 @@
 """TrivialAugment: one random operation an image, of a random strength."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -11,6 +13,7 @@ from optix_tricks.augment._rand_augment_ops import (
     check_operands,
     operate_on,
 )
+from optix_tricks.augment._warp import Interpolation
 
 STRENGTHS = 31  # 0, ..., 30
 
@@ -19,8 +22,8 @@ def trivial_augment(
     key: PRNGKeyArray,
     images: Images,
     *,
-    space: str = "wide",
-    interpolation: str = "nearest",
+    space: Literal["wide", "ra"] = "wide",
+    interpolation: Interpolation = "nearest",
     fill: Fill = 0.0,
 ) -> Images:
     """Apply to each image one operation of fourteen, of a strength of its own.
@@ -82,14 +85,12 @@ def trivial_augment(
     Source: "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", Mueller
     and Hutter, 2021.
     """
-    check_operands(images, interpolation, fill)
+    check_operands(images, fill)
     _, height, width, _ = images.shape
     spaces = {
         "wide": Space(0.99, (32.0, 32.0), 135.0, 0.99, 6),
         "ra": Space(0.3, (10 / 32 * height, 10 / 32 * width), 30.0, 0.9, 4),
     }
-    if space not in spaces:
-        raise ValueError(f'space must be "wide" or "ra", got {space!r}.')
     outcomes = len(OPERATIONS) * STRENGTHS * 2
     draws = jax.random.randint(key, (images.shape[0], 1), 0, outcomes)
     operations, rest = draws // (STRENGTHS * 2), draws % (STRENGTHS * 2)

@@ -1,18 +1,20 @@
 """One image seen through an affine map of its coordinates."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from optix_tricks._tree import wide_dtype
 
+Interpolation = Literal["nearest", "bilinear"]
+
 
 def warp(
     image: Array,
     matrix: tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]],
     *,
-    interpolation: str,
+    interpolation: Interpolation,
     fill: Array,
 ) -> Array:
     """Return one image [height, width, channel] warped.
@@ -53,16 +55,3 @@ def _between(start: Array, end: Array, share: Array) -> Array:
     dtype = wide_dtype(start.dtype)
     start, end = start.astype(dtype), end.astype(dtype)
     return start + share * (end - start)
-
-
-def check_interpolation(interpolation: str) -> None:
-    """Raise unless `interpolation` is one of the two.
-
-    >>> check_interpolation("bicubic")
-    Traceback (most recent call last):
-    ValueError: interpolation must be "nearest" or "bilinear", got 'bicubic'.
-    """
-    if interpolation not in ("nearest", "bilinear"):
-        raise ValueError(
-            f'interpolation must be "nearest" or "bilinear", got {interpolation!r}.'
-        )

@@ -12,6 +12,7 @@ from optix_tricks.training import (
     Dataset,
     Result,
     count_parameters,
+    steps_per_epoch,
     sweep_jobs,
     total_steps,
 )
@@ -46,8 +47,8 @@ def train_together(
     job = jobs[seeds[0]]
     test = job.make_evaluate()
     tested, validation = dataset.test, dataset.validation
-    per_epoch = dataset.train.size // job.batch_size
-    steps = total_steps(job.epochs, dataset.train.size, job.batch_size)
+    sizes = dataset.train.size, job.batch_size
+    per_epoch, steps = steps_per_epoch(*sizes), total_steps(job.epochs, *sizes)
     kept = []
     for k in range(len(seeds)):
         of_seed = {name: x[0, k] for name, x in done.history.items()}

@@ -1,5 +1,7 @@
 """Triplets mined in the batch: the same nearer to an anchor than the different."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -28,7 +30,7 @@ def triplet_loss(
     labels: BatchLabels,
     *,
     margin: Number | str,
-    mining: str = "batch_hard",
+    mining: Literal["batch_hard", "semi_hard"] = "batch_hard",
 ) -> Float[Array, " batch"]:
     """Return the triplet loss with every example as the anchor, per anchor.
 
@@ -87,8 +89,6 @@ def triplet_loss(
         check_nonnegative("margin", margin)
     elif margin != "soft":
         raise ValueError(f'margin must be a number or "soft", got {margin!r}.')
-    if mining not in ("batch_hard", "semi_hard"):
-        raise ValueError(f'mining must be "batch_hard" or "semi_hard", got {mining!r}.')
     check_embeddings(embeddings)
     check_batch_labels(embeddings, labels)
     x = widen(embeddings)

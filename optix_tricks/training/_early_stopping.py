@@ -1,7 +1,7 @@
 """A state machine that watches a metric, keeps the best weights and says when to stop."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def early_stopping(
     *,
     patience: ArrayLike,
     min_delta: ArrayLike = 0.0,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
     warmup: ArrayLike = 0,
 ) -> EarlyStopping:
     """Stop when a metric has not improved for a while, and keep its best weights.
@@ -99,8 +99,6 @@ def early_stopping(
     for name, count in (("patience", patience), ("warmup", warmup)):
         if isinstance(count, int | float):
             check_count(name, count)
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}.")
     sign = 1.0 if mode == "min" else -1.0
 
     def init(params: Arrays = None) -> EarlyStoppingState:

@@ -7,7 +7,7 @@ takes 154 MB.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from optix_tricks.training._batch import Batch, weighted
 from optix_tricks.training._compiling import jit
 from optix_tricks.training._confusion import confusion_matrix
 from optix_tricks.training._layouts import (
+    Layout,
     laid_out,
     on_each,
     on_mesh,
@@ -44,9 +45,9 @@ Views = Callable[[Predict, Any], Any]  # such as `augment.flip_predict`
 def make_epoch(
     step: Step,
     *,
-    mode: str = "auto",
+    mode: Literal["auto", "scan", "loop"] = "auto",
     mesh: Mesh | None = None,
-    layout: str = "replicated",
+    layout: Layout = "replicated",
 ) -> Callable[..., tuple[TrainState, Series]]:
     """Build `epoch(state, data, order, *, on_step=...) -> (state, metrics)`.
 
@@ -65,9 +66,6 @@ def make_epoch(
       of a scan. A loop ends early, after the step under way, once `should_stop()` is
       true. The state is donated.
     """
-    if mode not in ("auto", "scan", "loop"):
-        raise ValueError(f"mode must be 'auto', 'scan' or 'loop', got {mode!r}.")
-
     one = step if mesh is None else on_mesh(step, mesh, layout)
 
     def gathered(

@@ -10,7 +10,7 @@ from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._epoch import Series, make_epoch
 from optix_tricks.training._job import Job
-from optix_tricks.training._orders import epoch_order, steps_per_epoch, total_steps
+from optix_tricks.training._orders import epoch_order, steps_in_epoch
 from optix_tricks.training._run_devices import Placement
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Step
@@ -31,8 +31,7 @@ class FromMemory:
 
     def __init__(self, data: Batch, job: Job, placed: Placement, key: jax.Array):
         self.data = placed.data(data)
-        self._sizes = data.size, job.batch_size
-        self._left = total_steps(job.epochs, *self._sizes)
+        self._epochs, self._sizes = job.epochs, (data.size, job.batch_size)
         self._placed, self._key = placed, placed.key(key)
         self._ordered = functools.lru_cache(maxsize=1)(self._order)
 
@@ -45,8 +44,7 @@ class FromMemory:
 
     def steps_in(self, epoch: int) -> int:
         """How many steps an epoch has; the last may be cut short."""
-        steps = steps_per_epoch(*self._sizes)
-        return min(steps, self._left - epoch * steps)
+        return steps_in_epoch(epoch, self._epochs, *self._sizes)
 
     def train(
         self,

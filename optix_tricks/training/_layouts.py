@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -16,11 +16,12 @@ from optix_tricks.training._picture_array import Pictures
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Metrics, Step
 
-LAYOUTS = ("replicated", "zero1", "fsdp")
+Layout = Literal["replicated", "zero1", "fsdp"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 PIECE = 1024  # elements: the least of an array that a device keeps of it
 
 
-def state_shardings(state: TrainState, mesh: Mesh, layout: str) -> TrainState:
+def state_shardings(state: TrainState, mesh: Mesh, layout: Layout) -> TrainState:
     """Return the sharding of each array of a state, by one of three layouts.
 
     "replicated" keeps all on every device. "zero1" splits the optimiser's state, "fsdp"
@@ -43,10 +44,6 @@ def state_shardings(state: TrainState, mesh: Mesh, layout: str) -> TrainState:
     Raises:
       ValueError: if there is no such layout.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(
-            f"layout must be {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}, got {layout!r}."
-        )
     whole = NamedSharding(mesh, PartitionSpec())
     fine = sub_axes(mesh)
 
@@ -61,7 +58,7 @@ def state_shardings(state: TrainState, mesh: Mesh, layout: str) -> TrainState:
     return kept if layout == "replicated" else jax.tree.map(split, state)
 
 
-def on_mesh(step: Step, mesh: Mesh, layout: str) -> Step:
+def on_mesh(step: Step, mesh: Mesh, layout: Layout) -> Step:
     """Return a step for a mesh, not yet compiled: it says where batch and state lie.
 
     Args:
@@ -78,7 +75,7 @@ def on_mesh(step: Step, mesh: Mesh, layout: str) -> Step:
     return placed
 
 
-def laid_out(state: TrainState, mesh: Mesh, layout: str) -> TrainState:
+def laid_out(state: TrainState, mesh: Mesh, layout: Layout) -> TrainState:
     """Tell the compiler to have a state lie by a layout."""
     return lax.with_sharding_constraint(state, state_shardings(state, mesh, layout))
 

@@ -28,6 +28,7 @@ from optix_tricks.training._going_on import gone_on
 from optix_tricks.training._hosts import lost_explained, together
 from optix_tricks.training._job import Job
 from optix_tricks.training._layer_norms import layer_norms
+from optix_tricks.training._layouts import Layout
 from optix_tricks.training._orders import steps_per_epoch, total_steps
 from optix_tricks.training._profile import Profile
 from optix_tricks.training._progress import Progress
@@ -55,7 +56,7 @@ def train(
     *,
     resume: bool = False,
     devices: int | None = None,
-    layout: str = "replicated",
+    layout: Layout = "replicated",
     profile: int | None = None,
     console: Console | None = None,
     workers: int = 0,

@@ -53,6 +53,12 @@ def total_steps(epochs: int | float, size: int, batch_size: int) -> int:
     return math.ceil(round(steps, 9))  # 0.1 * 30 is 3, not 4
 
 
+def steps_in_epoch(epoch: int, epochs: int | float, size: int, batch_size: int) -> int:
+    """How many steps the epoch of this number has; a run's last may be cut short."""
+    steps = steps_per_epoch(size, batch_size)
+    return min(steps, total_steps(epochs, size, batch_size) - epoch * steps)
+
+
 def epoch_orders(
     key: Key[Array, ""],
     epochs: int | float,
@@ -61,8 +67,11 @@ def epoch_orders(
     *,
     first: int = 0,
 ) -> Iterator[Int[Array, "steps batch"]]:
-    """Yield `epoch_order` of each epoch from `first` on; the last may be cut short."""
+    """Yield `epoch_order` of each epoch from `first` on; the last may be cut short.
+
+    The key may be a state's own that the first step donates.
+    """
+    key = jax.random.clone(key)
     for epoch in range(first, math.ceil(epochs)):
-        done = epoch * steps_per_epoch(size, batch_size)
-        left = total_steps(epochs, size, batch_size) - done
-        yield epoch_order(key, epoch, size, batch_size)[:left]
+        length = steps_in_epoch(epoch, epochs, size, batch_size)
+        yield epoch_order(key, epoch, size, batch_size)[:length]

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from optix_tricks._tree import check_arrays
 from optix_tricks.training._compiling import explained, jit
-from optix_tricks.training._layouts import over_batch, put, state_shardings
+from optix_tricks.training._layouts import Layout, over_batch, put, state_shardings
 from optix_tricks.training._state import TrainState
 from optix_tricks.training._step import Step
 
@@ -23,7 +23,7 @@ def compile_step_on_mesh(
     mesh: Mesh,
     state: TrainState,
     *,
-    layout: str = "replicated",
+    layout: Layout = "replicated",
     axis_name: str | None = None,
 ) -> tuple[Step, TrainState]:
     """Compile for a mesh: the batch is split over all its devices.

@@ -17,6 +17,7 @@ from optix_tricks.training._dataset import Dataset
 from optix_tricks.training._hosts import HostsError, check_agreement, from_first
 from optix_tricks.training._job import Job
 from optix_tricks.training._layouts import (
+    Layout,
     axis_of,
     over_batch,
     put,
@@ -34,7 +35,7 @@ class Placement(NamedTuple):
     """Where a run lies: on JAX's default device, or on a mesh by a layout."""
 
     mesh: Mesh | None = None
-    layout: str = "replicated"
+    layout: Layout = "replicated"
 
     @property
     def size(self) -> int:
@@ -136,7 +137,7 @@ class Placement(NamedTuple):
 
 
 def place_run(
-    batch_size: int, *, devices: int | None = None, layout: str = "replicated"
+    batch_size: int, *, devices: int | None = None, layout: Layout = "replicated"
 ) -> Placement:
     """Choose the devices of a run.
 

@@ -12,8 +12,8 @@ from optix_tricks.training._compiling import jit
 from optix_tricks.training._epoch import Series
 from optix_tricks.training._host_crop import PictureReader
 from optix_tricks.training._job import Job
-from optix_tricks.training._layouts import on_mesh, over_batch
-from optix_tricks.training._orders import steps_per_epoch, total_steps
+from optix_tricks.training._layouts import Layout, on_mesh, over_batch
+from optix_tricks.training._orders import steps_in_epoch, steps_per_epoch
 from optix_tricks.training._picture_array import LabelledPictures, Pictures
 from optix_tricks.training._run_devices import Placement
 from optix_tricks.training._state import TrainState
@@ -37,8 +37,7 @@ class FromStream:
         pictures: Pictures = data.inputs
         crop = job.crop if pictures.is_cropped else None
         self._source = LabelledPictures(pictures, data.targets)
-        self._sizes = data.size, job.batch_size
-        self._left = total_steps(job.epochs, *self._sizes)
+        self._epochs, self._sizes = job.epochs, (data.size, job.batch_size)
         self._placed = placed
         self._options: dict[str, Any] = {
             "batch_size": job.batch_size,
@@ -61,8 +60,7 @@ class FromStream:
 
     def steps_in(self, epoch: int) -> int:
         """How many steps an epoch has; the last may be cut short."""
-        steps = steps_per_epoch(*self._sizes)
-        return min(steps, self._left - epoch * steps)
+        return steps_in_epoch(epoch, self._epochs, *self._sizes)
 
     def train(
         self,
@@ -98,6 +96,6 @@ class FromStream:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(step: Step, mesh: Mesh | None, layout: str) -> Step:
+def _compiled(step: Step, mesh: Mesh | None, layout: Layout) -> Step:
     one = step if mesh is None else on_mesh(step, mesh, layout)
     return jit(one, donate_argnums=0)

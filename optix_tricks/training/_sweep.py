@@ -6,7 +6,7 @@ setting, and differences between settings are free of both.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from optix_tricks.training._orders import epoch_order, steps_per_epoch, total_st
 from optix_tricks.training._stacked import Evaluate, Stack, Step, batch_of
 from optix_tricks.training._ways import Way, fastest_way, measure_ways
 
-MODES = ("auto", "loop", "vmap", "map")
+Mode = Literal["auto", "loop", "vmap", "map"]
 History = dict[str, Float[np.ndarray, "settings seeds epochs *steps"]]
 
 
@@ -57,7 +57,7 @@ def sweep(
     test_data: Examples = None,
     test_batch_size: int = 500,
     stop: Callable[[History], Bool[np.ndarray, "settings seeds"]] | None = None,
-    mode: str = "auto",
+    mode: Mode = "auto",
     chunk_size: int = 4,
     scan: bool | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -136,8 +136,6 @@ def sweep(
     check_positive("epochs", epochs)
     check_count("test_batch_size", test_batch_size, minimum=1)
     check_count("chunk_size", chunk_size, minimum=1)
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if (evaluate is None) != (test_data is None):
         raise ValueError("evaluate and test_data must be given together, got one.")
     if evaluate is not None and not len(jax.tree.leaves(test_data)[0]):

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from optix_tricks.training._checkpoint import Checkpoints, DamagedCheckpoint
 from optix_tricks.training._dataset import Dataset
@@ -22,7 +22,7 @@ class Choice(NamedTuple):
     """What makes an epoch the best one."""
 
     metric: str  # of the validation rows
-    mode: str  # "min" or "max"
+    mode: Literal["min", "max"]
 
     @classmethod
     def of(cls, said: str) -> "Choice":
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
         """
         mode, colon, metric = said.partition(":")
         if colon and mode in ("min", "max"):
-            return cls(metric, mode)
+            return cls(metric, "min" if mode == "min" else "max")
         is_least = "loss" in said or "error" in said
         return cls(said, "min" if is_least else "max")
 

@@ -1,6 +1,6 @@
 """Nonlinear conjugate gradients with a Wolfe line search."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from optix_tricks.transforms._full_batch import (
     without_rise,
 )
 
+Beta = Literal["polak_ribiere", "fletcher_reeves", "hestenes_stiefel", "dai_yuan"]
 WOLFE = optax.scale_by_zoom_linesearch(20, curv_rtol=0.1, initial_guess_strategy="one")
 
 
@@ -43,7 +44,7 @@ class NonlinearCGState(NamedTuple):
 
 
 def nonlinear_cg(
-    beta: str = "polak_ribiere",
+    beta: Beta = "polak_ribiere",
     *,
     linesearch: optax.GradientTransformationExtraArgs = WOLFE,
 ) -> optax.GradientTransformationExtraArgs:
@@ -117,11 +118,6 @@ def nonlinear_cg(
       section 5.2. Shewchuk, An introduction to the conjugate gradient method without the
       agonizing pain, 1994, appendix B5, for the secant.
     """
-    if beta not in ("polak_ribiere", "fletcher_reeves", "hestenes_stiefel", "dai_yuan"):
-        raise ValueError(
-            "beta must be 'polak_ribiere', 'fletcher_reeves', 'hestenes_stiefel' or "
-            f"'dai_yuan', got {beta!r}."
-        )
     vdot = optax.tree.vdot
 
     def share(g: PyTree, last: PyTree, d: PyTree) -> Array:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
@@ -79,7 +78,7 @@ def trained(
     """Take the steps of some epochs; return the parameters and the statistics."""
     run_epoch = make_epoch(step)
     done = 0
-    orders = epoch_orders(jnp.copy(state.key), epochs, data.size, batch_size)
+    orders = epoch_orders(state.key, epochs, data.size, batch_size)
     for order in orders:
         tell = functools.partial(_tell, on_step, done)
         state, _ = run_epoch(state, data, order, on_step=tell)

@@ -133,7 +133,7 @@ def test_floating_images_are_levels_over_255(dtype):
 
 def test_bad_arguments_raise():
     images = jnp.asarray(noise(4))
-    with pytest.raises(ValueError, match=r"space must be \"wide\" or \"ra\", got 'aa'"):
+    with pytest.raises(ValueError, match=r"space must be 'wide' or 'ra', got 'aa'"):
         trivial_augment(KEY, images, space="aa")
     with pytest.raises(ValueError, match=r"interpolation must be .* got 'cubic'"):
         trivial_augment(KEY, images, interpolation="cubic")

@@ -213,5 +213,5 @@ def test_bad_arguments_raise():
         triplet_loss(X, Y, margin=-1.0)
     with pytest.raises(ValueError, match="margin must be a number or \"soft\", got 'no'"):
         triplet_loss(X, Y, margin="no")
-    with pytest.raises(ValueError, match=r'mining must be "batch_hard" or .*, got .all'):
+    with pytest.raises(ValueError, match=r"mining must be 'batch_hard' or .*, got .all"):
         triplet_loss(X, Y, margin=0.2, mining="all")

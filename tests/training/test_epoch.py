@@ -80,6 +80,16 @@ def test_a_run_ends_within_its_last_epoch(epochs, steps):
     chex.assert_trees_all_equal(resumed, orders[1:])
 
 
+def test_orders_go_on_after_the_first_step_has_taken_the_key():
+    key = jax.random.key(3)
+    orders = epoch_orders(key, 2, 37, 8)
+    first = next(orders)
+    key.delete()
+    second = next(orders)
+    chex.assert_shape((first, second), (4, 8))
+    np.testing.assert_array_equal(second, epoch_order(jax.random.key(3), 1, 37, 8))
+
+
 def test_too_large_batch_is_named():
     with pytest.raises(ValueError, match=r"batch_size must be at most .* 37, got 38"):
         epoch_order(jax.random.key(0), 0, 37, 38)

@@ -111,5 +111,6 @@ def test_what_a_device_keeps_falls_with_their_number(number):
 
 def test_a_layout_that_is_none():
     mesh, tx = axis_of(jax.devices()), TRICKS["sam"]["tx"]
-    with pytest.raises(ValueError, match="layout must be replicated, zero1 or fsdp, got"):
+    message = "layout must be 'replicated', 'zero1' or 'fsdp', got 'zero3'"
+    with pytest.raises(ValueError, match=message):
         state_shardings(create_state(PARAMS, STATS, tx, jax.random.key(0)), mesh, "zero3")

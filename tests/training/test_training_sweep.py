@@ -341,7 +341,7 @@ def test_what_does_not_fit_into_the_memory_has_lost(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "quick"}, "mode must be one of auto, loop, vmap, map, got 'quick'"),
+        ({"mode": "quick"}, "mode must be 'auto', 'loop', 'vmap' or 'map', got 'quick'"),
         ({"chunk_size": 0}, "chunk_size must be at least 1, got 0"),
         ({"seeds": []}, "seeds must hold at least one, got none"),
         (

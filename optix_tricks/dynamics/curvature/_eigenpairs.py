@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def eigenpairs(
     like: Arrays,
     *,
     k: int = 1,
-    which: str = "largest",
+    which: Literal["largest", "smallest", "both"] = "largest",
     num_matvecs: int = 40,
     key: Array,
 ) -> Eigenpairs:
@@ -85,8 +85,6 @@ def eigenpairs(
     check_operator(matvec, like)
     check_count("k", k, minimum=1)
     check_count("num_matvecs", num_matvecs, minimum=1)
-    if which not in ("largest", "smallest", "both"):
-        raise ValueError(f"which must be 'largest', 'smallest' or 'both', got {which!r}.")
     flat_matvec, unravel, n = flat_operator(matvec, like)
     steps = min(num_matvecs, n)
     if k > steps:

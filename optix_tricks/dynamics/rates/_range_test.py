@@ -1,7 +1,7 @@
 """The learning-rate range test of a loss and an optimiser."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def learning_rate_range_test(
     seeds: int = 3,
     divergence: float = 4.0,
     smoothing: float = 0.2,
-    mode: str = "scan",
+    mode: Literal["scan", "loop"] = "scan",
     on_step: Callable[[int, int], None] = lambda seed, step: None,
 ) -> RangeTest:
     """Train for some steps with a rate that rises exponentially, and record the loss.

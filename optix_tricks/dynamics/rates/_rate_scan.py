@@ -1,7 +1,7 @@
 """The loss along a learning rate that rises from step to step."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def scan_learning_rates(
     seeds: int = 3,
     divergence: float = 4.0,
     smoothing: float = 0.2,
-    mode: str = "scan",
+    mode: Literal["scan", "loop"] = "scan",
     on_step: Callable[[int, int], None] = lambda seed, step: None,
 ) -> RangeTest:
     """Run a learning-rate range test with a training step of one's own.
@@ -105,8 +105,6 @@ def scan_learning_rates(
     check_positive("smoothing", smoothing)
     if not divergence >= 1:
         raise ValueError(f"divergence must be at least 1, got {divergence!r}.")
-    if mode not in ("scan", "loop"):
-        raise ValueError(f"mode must be 'scan' or 'loop', got {mode!r}.")
 
     rates = jnp.geomspace(min_rate, max_rate, steps)
 
