@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-LIMIT = 6.0  # seconds of the processors, the mean over parameter sets
+LIMIT = 2.5  # seconds of the processors, the mean over parameter sets
 PLACE = Path(__file__).with_name("dear.txt")
 
 
