@@ -49,7 +49,7 @@ class AnyRecipe:
     """of `optix-tricks list`, a file, ./mine.py, or a module by its dotted name"""
 
 
-def any_recipe(options_kind: Any) -> Any:
+def any_recipe(options_kind: Any, changes: Any = Changes) -> Any:
     """The options of a command before it is known of which recipe."""
 
     def together(recipe: Any, changes: Any, options: Any) -> None:
@@ -58,7 +58,7 @@ def any_recipe(options_kind: Any) -> Any:
     flat = tyro.conf.arg(name="")
     together.__annotations__ |= {
         "recipe": Annotated[AnyRecipe, flat],
-        "changes": Annotated[Changes, flat],
+        "changes": Annotated[changes, flat],
         "options": Annotated[options_kind, flat],
     }
     together.__doc__ = ""

@@ -126,7 +126,7 @@ def test_versions(capsys):
     assert re.fullmatch(rf"optix-tricks {__version__}, jax [\d.]+, .*Python 3.*\n", out)
 
 
-def test_a_shell_completes_commands_flags_and_choices(capsys, tmp_path):
+def test_a_shell_completes_commands_flags_choices_and_tricks(capsys, tmp_path):
     code, out, _ = run(capsys, "completion", "bash")
     assert code == 0
     script = tmp_path / "completion.bash"
@@ -136,6 +136,8 @@ def test_a_shell_completes_commands_flags_and_choices(capsys, tmp_path):
         ("tr", {"train", "tricks"}),
         ("train --lay", {"--layout"}),
         ("train digits --layout z", {"zero1"}),
+        ("train digits --with mixu", {"mixup"}),
+        ("sweep digits --without label_s", {"label_smoothing"}),
         ("diagnose cur", {"curvature"}),
         ("runs --so", {"--sort"}),
     ):
