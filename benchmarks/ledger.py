@@ -146,6 +146,7 @@ def _interval(effect: dict[str, Any], unit: int, digits: int) -> str:
 
 LEDGER_TABLES = {
     "ledger": effect_table,
+    "ledger_cifar10_recipe": lambda: effect_table("cifar10_recipe"),
     "ledger_digits": lambda: effect_table("digits"),
     **CLAIM_TABLES,
 }

@@ -26,13 +26,18 @@ class Claim(NamedTuple):
     rows: tuple[tuple[str, str, str], ...]
 
 
+FULL = "CIFAR-10, among eight tricks"
 STARTS = ("orthogonal", "normal", "lsuv")
 CLAIMS = (
     Claim(
         "warm-up adds a point and more",
         "accuracy",
         1.0,
-        (("CIFAR-10", "cifar10", "+warm_up"), ("digits", "digits", "-warm_up")),
+        (
+            ("CIFAR-10", "cifar10", "+warm_up"),
+            (FULL, "cifar10_recipe", "-warm_up"),
+            ("digits", "digits", "-warm_up"),
+        ),
     ),
     Claim(
         "label smoothing adds one to two points",
@@ -40,6 +45,7 @@ CLAIMS = (
         1.0,
         (
             ("CIFAR-10", "cifar10", "+label_smoothing"),
+            (FULL, "cifar10_recipe", "-label_smoothing"),
             ("digits", "digits", "-label_smoothing"),
         ),
     ),
@@ -49,6 +55,7 @@ CLAIMS = (
         1.0,
         (
             ("CIFAR-10", "cifar10_decay", "+no_bias_decay"),
+            (FULL, "cifar10_recipe", "-no_bias_decay"),
             ("digits", "digits", "-no_bias_decay"),
         ),
     ),

@@ -1,4 +1,4 @@
-"""How long does a command take, from its start to its end, cold and warm?
+"""How long does a command take to its first step, and to its end, cold and warm?
 
 `optix-tricks train digits --epochs 1`, a process each time: with an empty directory for
 compiled programs, again with what the first one left there, and with none.
@@ -17,10 +17,19 @@ from pathlib import Path
 
 from benchmarks.timing import save
 
+FIRST_STEP = """\
+import os, sys
+from optix_tricks.cli import keep_compiled_programs, main
+keep_compiled_programs()  # before JAX is imported
+from optix_tricks.training._progress import Progress
+Progress.on_step = lambda *where: lambda i: os._exit(0)
+main(sys.argv[1:])
+"""
 
-def seconds(run: Path, cache: Path, **variables: str) -> float:
+
+def seconds(program: list[str], run: Path, cache: Path, **variables: str) -> float:
     """Of one process that writes its run into `run`."""
-    command = [sys.executable, "-m", "optix_tricks", "train", "digits", "--epochs", "1"]
+    command = [sys.executable, *program, "train", "digits", "--epochs", "1"]
     kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     start = time.perf_counter()
     subprocess.run(
@@ -32,23 +41,43 @@ def seconds(run: Path, cache: Path, **variables: str) -> float:
     return time.perf_counter() - start
 
 
+def both(home: Path, first: str, whole: str, **variables: str) -> tuple[float, float]:
+    """To the first step, and to the end, with what two directories keep."""
+    run = home / f"run-{time.time_ns()}"
+    return (
+        seconds(["-c", FIRST_STEP], run / "first", home / first, **variables),
+        seconds(["-m", "optix_tricks"], run / "whole", home / whole, **variables),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     rounds = parser.parse_args().rounds
-    times: dict[str, list[float]] = {"cold": [], "warm": [], "none kept": []}
+    times: dict[str, list[tuple[float, float]]] = {
+        "cold": [],
+        "warm": [],
+        "none kept": [],
+    }
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as directory:
             home = Path(directory)
-            times["cold"].append(seconds(home / "1", home / "cache"))
-            times["warm"].append(seconds(home / "2", home / "cache"))
+            times["cold"].append(both(home, "other", "kept"))
+            times["warm"].append(both(home, "kept", "kept"))
             off = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
-            times["none kept"].append(seconds(home / "3", home / "cache", **off))
-        print({name: round(values[-1], 2) for name, values in times.items()}, flush=True)
-    rows = [
-        {"cache": name, "seconds": statistics.median(values), "all": values}
-        for name, values in times.items()
-    ]
+            times["none kept"].append(both(home, "kept", "kept", **off))
+        print({name: values[-1] for name, values in times.items()}, flush=True)
+    rows = []
+    for name, values in times.items():
+        first, whole = zip(*values, strict=True)
+        rows.append(
+            {
+                "cache": name,
+                "first_step_s": statistics.median(first),
+                "seconds": statistics.median(whole),
+                "all": values,
+            }
+        )
     print(f"wrote {save('startup', rows)}")
 
 
