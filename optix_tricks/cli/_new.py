@@ -13,16 +13,20 @@ More tricks and other numbers, without a change here (`optix-tricks tricks` list
     optix-tricks train ./{name} --with mixup=0.4 --without warm_up --learning-rate 0.1
 """
 
+import functools
+
 import jax.numpy as jnp
 from flax import nnx
 from optix_tricks import tricks
 from optix_tricks.tricks import Setup
 
+BatchNorm = functools.partial(nnx.BatchNorm, momentum=0.9)  # 0.99 is for long runs
+
 
 class Network(nnx.Module):
     """Two convolutions and a linear layer; yours is any flax.nnx module."""
 
-    def __init__(self, classes, channels, *, norm=nnx.BatchNorm, rngs):
+    def __init__(self, classes, channels, *, norm=BatchNorm, rngs):
         self.conv1 = nnx.Conv(channels, 16, (3, 3), rngs=rngs)
         self.norm1 = norm(16, rngs=rngs)
         self.conv2 = nnx.Conv(16, 32, (3, 3), strides=2, rngs=rngs)

@@ -13,6 +13,7 @@ SAID = {
     "RestoredRun": r".*: going on from step \d+ with",
     "LostRows": r".*metrics\.jsonl .*are lost",
     "AbsentClass": r"no training example is of ",
+    "SlowStatistics": r"tests see norms that lag",
 }
 CACHE = r"Error (reading|writing) persistent compilation cache entry for '.*': (.*)"
 CACHED = "{} kept compiled programs fails ({}): what is needed is compiled again"

@@ -31,6 +31,12 @@ from optix_tricks.tricks._exchange import (
 from optix_tricks.tricks._setup import Setup
 from optix_tricks.tricks._trick import Level, parameters_of
 
+MOST_LEFT = 0.25  # of a norm's initial statistics at the end of a run
+
+
+class SlowStatistics(UserWarning):
+    """The run is too short for the momentum of its batch norms."""
+
 
 def classifier(network: Callable[..., nnx.Module], **fixed: Any) -> Callable[..., Any]:
     """Return the function that makes a network of images for a setup.
@@ -125,6 +131,7 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     def split(seed: int) -> tuple[Apply, PyTree, PyTree]:
         model = module(seed)
         _warn_of_closed_bounds(model, context.steps)
+        _warn_of_slow_statistics(model, context.steps)
         return functional(model, **options)
 
     def init(seed: int) -> tuple[PyTree, PyTree]:
@@ -167,6 +174,25 @@ def _warn_of_closed_bounds(model: nnx.Module, steps: int) -> None:
             f"the run ends after {steps} steps, before the bounds of {len(closed)}"
             f" BatchRenorm, such as {closed[0]}, open: they are plain batch norms; give"
             f" them those of renorm_bounds({steps}).",
+            stacklevel=2,
+        )
+
+
+def _warn_of_slow_statistics(model: nnx.Module, steps: int) -> None:
+    """Where much of a norm's initial statistics is left, and 0.9 would leave little."""
+    slow = {
+        ".".join(map(str, path)): norm.momentum
+        for path, norm in nnx.iter_modules(model)
+        if isinstance(norm, nnx.BatchNorm)
+        and 0.9**steps <= MOST_LEFT < norm.momentum**steps
+    }
+    for name, momentum in [*slow.items()][:1]:
+        warnings.warn(
+            f"tests see norms that lag behind the weights: with a momentum of {momentum},"
+            f" {momentum**steps:.0%} of the running statistics of {len(slow)} BatchNorm,"
+            f" such as {name}, are still the initial ones after the {steps} steps of this"
+            " run; give them momentum=0.9, or train for longer.",
+            SlowStatistics,
             stacklevel=2,
         )
 

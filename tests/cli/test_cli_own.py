@@ -32,7 +32,7 @@ MINE = textwrap.dedent(
 
     class Net(nnx.Module):
         def __init__(self, rngs):
-            self.norm = nnx.BatchNorm(8, rngs=rngs)
+            self.norm = nnx.BatchNorm(8, momentum=0.9, rngs=rngs)
             self.a = nnx.Linear(4, 8, rngs=rngs)
             self.b = nnx.Linear(8, 2, rngs=rngs)
         def __call__(self, x):

@@ -38,7 +38,9 @@ class Blocks(nnx.Module):
 
     def __init__(self, rngs):
         conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-        self.low = nnx.Sequential(conv, nnx.BatchNorm(4, rngs=rngs), nnx.relu)
+        self.low = nnx.Sequential(
+            conv, nnx.BatchNorm(4, momentum=0.9, rngs=rngs), nnx.relu
+        )
         self.high = nnx.Sequential(nnx.Conv(4, 5, (3, 3), rngs=rngs), nnx.relu)
         self.head = nnx.Linear(5, 3, rngs=rngs)
 

@@ -61,7 +61,7 @@ class Mlp(nnx.Module):
     def __init__(self, seed=0):
         rngs = nnx.Rngs(seed)
         self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.norm = nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
         self.layers = nnx.List([nnx.Linear(4, 5, rngs=rngs), nnx.Linear(5, 3, rngs=rngs)])
 
     def __call__(self, x):
