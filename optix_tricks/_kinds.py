@@ -127,7 +127,11 @@ def _protocol(annotation: Any) -> Kind:
     own = {"__init__", "__subclasshook__"}  # what every protocol has
     named = {n for n, x in vars(annotation).items() if inspect.isfunction(x)} - own
     word = f"a {annotation.__name__}, with {' and '.join(sorted(named))}"
-    return Kind((word,), lambda x: all(hasattr(x, name) for name in named))
+
+    def has_all(x: Any) -> bool:  # an array without axes has __len__, and no length
+        return all(hasattr(x, n) for n in named) and getattr(x, "ndim", 1) != 0
+
+    return Kind((word,), has_all)
 
 
 def _any_of(annotations: tuple[Any, ...]) -> Kind | None:

@@ -97,7 +97,7 @@ def assert_finite(tree: Any) -> None:
             raise AssertionError(f"at {_named(path)}: {bad[0]} is not finite")
 
 
-def assert_one_rounding(low: Any, exact: Any, dtype: str) -> None:
+def assert_one_rounding(low: Any, exact: Any, dtype: DTypeLike) -> None:
     """Raise unless `low` is within a unit in the last place, one of `dtype`, of `exact`.
 
     >>> assert_one_rounding(jnp.bfloat16(1.0), jnp.float32(1.003), "bfloat16")
@@ -105,6 +105,8 @@ def assert_one_rounding(low: Any, exact: Any, dtype: str) -> None:
     Traceback (most recent call last):
     AssertionError: at the root: 1 is not 1.02344
     """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype must be of floats, such as 'bfloat16', got {dtype!r}.")
     unit = jnp.finfo(dtype)
     for _, x, _ in _pairs(low, exact):  # of one structure
         _numbers(x)

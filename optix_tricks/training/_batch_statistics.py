@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._paths import Arrays, Examples, named_leaves
+from optix_tricks._predicates import described
 from optix_tricks._tree import PyTree, check_arrays, wide_dtype
 from optix_tricks.training._state import Apply
 
@@ -120,7 +121,13 @@ def run_over(
 @functools.partial(jax.jit, static_argnums=1)
 def _train_at(old: PyTree, apply: Apply, params: Arrays, images: Array) -> PyTree:
     """The batch statistics after a batch, from the old ones."""
-    return apply(params, old, images, train=True)[1]
+    made = apply(params, old, images, train=True)
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise TypeError(
+            "apply must return outputs and new batch statistics, as those that"
+            f" `functional` makes, got {described(made)}."
+        )
+    return made[1]
 
 
 def _momentum(apply: Apply, params: Arrays, zeros: PyTree, images: Array) -> PyTree:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from optix_tricks._checks import check_count
 from optix_tricks._paths import Whole
 from optix_tricks.training._batch import Batch
 from optix_tricks.training._dataset import Dataset
@@ -26,6 +27,7 @@ def generate(size: int = 64, *, seed: Whole = 0) -> Dataset:
     """
     if not 8 <= size <= LARGEST:
         raise ValueError(f"size must be 8 to {LARGEST} pixels, got {size}.")
+    check_count("seed", seed)
     rng = np.random.default_rng(seed)
     waves = 3
     frequency = rng.integers(1, 4, (CLASSES, waves, 2)) * rng.choice(

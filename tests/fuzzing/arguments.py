@@ -298,6 +298,8 @@ def judged(outcome, subject, parameter, word, value):
     own = type(outcome).__module__.startswith("optix_tricks.")
     if inspect.isfunction(value):  # as Python says whose call it is
         named |= f"{value.__qualname__}()" in str(outcome)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        named |= own and str(outcome).startswith(tuple(value))
     if isinstance(value, str):  # which an error may quote
         named |= (str(Path(value)) if own else repr(value)) in str(outcome)
         named |= value != "" and value in str(outcome)

@@ -225,6 +225,7 @@ CALLS = {
 }
 NAN = {  # whose docstring says where it gives one
     "ledger.paired_effect": "the deviation before the first look",
+    "dynamics.corrected_equilibrium": "where its numbers leave no solution",
 }
 NOT_CALLED = {  # and why
     "training.load_tfds": "reads what is not there, or the network",

@@ -102,7 +102,7 @@ def spectral_density(
 
     keys = jax.random.split(key, num_probes)
     values, weights = for_each(quadrature, keys)
-    return _broadened(values, weights, width, num_points)
+    return _broadened(values, weights, float(width), num_points)
 
 
 @jax.jit
