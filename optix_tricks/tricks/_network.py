@@ -68,12 +68,14 @@ def from_parts(network: Callable[..., nnx.Module]) -> Callable[..., Any]:
 def _with_parts_of(
     network: Callable[..., Any], make: Callable[..., Any], but: str = ""
 ) -> Callable[..., Any]:
-    """Let a function say which parts it takes: the keywords of a network's."""
+    """Let a function say which parts it takes, a network's keywords, and its name."""
     free = [
         parameter
         for name, parameter in parameters_of(network).items()
         if name != but and parameter.kind is parameter.KEYWORD_ONLY
     ]
+    made = network.func if isinstance(network, functools.partial) else network
+    make.__name__ = getattr(made, "__name__", type(made).__name__)
     first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     make.__signature__ = inspect.Signature([first, *free])  # type: ignore[attr-defined]
     return make

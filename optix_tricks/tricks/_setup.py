@@ -1,6 +1,7 @@
 """A setup: the parts of a training as one value, before anything is built."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -224,6 +225,8 @@ class Setup:
         """Return the table as text."""
         size = f"{self.epochs} epochs in batches of {self.batch_size}"
         rows = [("run", size, ""), *self.table()]
+        if self.network is not None and not self.filled()["network"]:
+            rows.insert(1, ("network", _called(self.network), "of your own"))
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
         return "\n".join(
             f"{slot:{widths[0]}}  {name:{widths[1]}}  {numbers}".rstrip()
@@ -249,6 +252,12 @@ class Setup:
     def job(self, dataset: Any, *, seed: int = 0) -> Any:
         """Return what `training.train` takes; see `plan` for several seeds."""
         return self.plan(dataset).job(seed)
+
+
+def _called(network: Any) -> str:
+    """The name of a network's class or function; of one without, what it is."""
+    kind = network if inspect.isfunction(network) else type(network)
+    return "a function" if kind.__name__ in ("<lambda>", "tuple") else kind.__name__
 
 
 def _check_slots(each: Trick) -> None:

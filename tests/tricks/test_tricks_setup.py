@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from optix_tricks import augment, tricks
 from optix_tricks.training import create_state
@@ -74,9 +75,27 @@ def test_numbers_have_the_defaults_of_the_function_that_is_called():
 def test_a_setup_says_what_it_is():
     said = base().take(tricks.warm_up(0.2), tricks.cosine).describe()
     lines = [re.split(r"\s{2,}", line) for line in said.splitlines()]
-    assert lines[0] == ["run", "4 epochs in batches of 8"]
+    assert lines[:2] == [
+        ["run", "4 epochs in batches of 8"],
+        ["network", "ResNet", "of your own"],
+    ]
     assert ["warm_up", "warm_up", "fraction 0.2, epochs None, init_value 0.0"] in lines
-    assert [line[0] for line in lines] == ["run", "shape", "warm_up", "optimizer"]
+    slots = ["run", "network", "shape", "warm_up", "optimizer"]
+    assert [line[0] for line in lines] == slots
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        (nnx.Linear(3, 2, rngs=nnx.Rngs(0)), "Linear"),
+        (lambda context, *, rngs: None, "a function"),
+        ((lambda *arrays: None, {}, {}), "a function"),
+    ],
+)
+def test_a_setup_names_a_network_of_ones_own(network, name):
+    assert f"network  {name:8}" in " ".join(Setup(network).describe().splitlines()[1:2])
+    taken = Setup(network).take(tricks.mlp(4))
+    assert "of your own" not in taken.describe()
 
 
 def test_a_trick_of_ones_own_is_a_few_lines():
