@@ -192,7 +192,12 @@ def selective_predict(
     everywhere = jax.NamedSharding(sharding.mesh, jax.P(None))
     gather = jax.sharding.auto_axes(choose, out_sharding=(everywhere, sharding))
     chosen, doubtful = gather(uncertainty, images)
-    again = augmented(predict, doubtful)
+    again = jnp.asarray(augmented(predict, doubtful))
+    if again.shape != (count, *logits.shape[1:]):
+        raise ValueError(
+            f"augmented must return [batch, classes] for {count} images,"
+            f" got shape {list(again.shape)}."
+        )
     scatter = jax.sharding.auto_axes(replace, out_sharding=of_logits)
     return scatter(logits, chosen, again)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from optix_tricks._checks import check_count
 from optix_tricks._paths import Whole
 from optix_tricks.training._dataset import DataError, explained
 from optix_tricks.training._pictures import read_picture
@@ -149,6 +150,7 @@ def host_batches(
       ValueError: if the source holds less than one batch.
       DataError: if Grain is absent; while iterating, what `decode` and `stack` raise.
     """
+    check_count("seed", seed)
     size = len(source)
     if size < batch_size:
         raise ValueError(

@@ -101,7 +101,7 @@ def taylor_model(
         lambda t: mean_over_batches(partial(evaluate, w, v, t), batches), ts
     )
 
-    return _compared(ts, values, derivatives, tolerance)
+    return _compared(ts, values, derivatives, float(tolerance))
 
 
 @jax.jit
