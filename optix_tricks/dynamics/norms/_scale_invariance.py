@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from optix_tricks._checks import check_positive
+from optix_tricks._checks import check_loss, check_positive
 from optix_tricks._paths import Arrays
 from optix_tricks._tree import PyTree, check_floating, widen
 
@@ -91,7 +91,8 @@ def scale_invariance(
             (widen(x) * factors[i].astype(widen(x).dtype)).astype(x.dtype)
             for i, x in enumerate(leaves)
         ]
-        return widen(jnp.asarray(loss(jax.tree.unflatten(structure, scaled))))
+        value = check_loss(loss(jax.tree.unflatten(structure, scaled)))
+        return widen(jnp.asarray(value))
 
     ones = jnp.ones(len(leaves))
     here, gradients = jax.jit(jax.value_and_grad(scaled_loss))(leaves, ones)
