@@ -95,7 +95,8 @@ def _by_kind(head: str, cells: Callable[[dict[str, Any]], Iterable[str]]) -> str
         found = json.loads(path.read_text())
         versions = [f"{name} {x}" for name, x in found["versions"].items() if x]
         kind = path.stem.removeprefix("scaling_")
-        rows = ([_chips(row), row["layout"], *cells(row)] for row in found["rows"])
+        ordered = sorted(found["rows"], key=lambda row: row["devices"])
+        rows = ([_chips(row), row["layout"], *cells(row)] for row in ordered)
         parts.append(f"{kind}, {', '.join(versions)}:\n\n{table(head, rows)}\n")
     return "".join(parts)
 
