@@ -11,12 +11,20 @@ from typing import Any
 
 from benchmarks.contract_tables import CONTRACT_TABLES
 from benchmarks.ledger import LEDGER_TABLES
+from benchmarks.rates_by_network import RATE_TABLES
 from benchmarks.reliability_tables import RELIABILITY_TABLES
 from benchmarks.scaling_tables import SCALING_TABLES
 from benchmarks.speed_tables import TABLES
 from benchmarks.timing import RESULTS
 
-WRITERS = TABLES | CONTRACT_TABLES | LEDGER_TABLES | RELIABILITY_TABLES | SCALING_TABLES
+WRITERS = {
+    **TABLES,
+    **CONTRACT_TABLES,
+    **LEDGER_TABLES,
+    **RATE_TABLES,
+    **RELIABILITY_TABLES,
+    **SCALING_TABLES,
+}
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (

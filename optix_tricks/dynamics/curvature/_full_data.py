@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array
 
 from optix_tricks._checks import check_loss
 from optix_tricks._paths import Arrays
+from optix_tricks._predicates import described
 from optix_tricks._tree import PyTree
 from optix_tricks.transforms._full_batch import cast, common_dtype
 
@@ -21,11 +23,20 @@ def mean_over_batches(
         return function()
     total, examples = None, 0
     for batch in batches:
-        size = len(jax.tree.leaves(batch)[0])
+        size = _examples(batch)
         part = jax.tree.map(lambda x, size=size: size * x, function(batch))
         total = part if total is None else jax.tree.map(lambda t, p: t + p, total, part)
         examples += size
     return jax.tree.map(lambda x: x / examples, total)
+
+
+def _examples(batch: PyTree) -> int:
+    leaves = jax.tree.leaves(batch)
+    if not leaves or np.ndim(leaves[0]) == 0:
+        raise ValueError(
+            f"batches must hold trees of arrays [batch, ...], got {described(batch)}."
+        )
+    return len(leaves[0])
 
 
 def full_gradient(
