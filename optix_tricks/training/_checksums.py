@@ -1,12 +1,15 @@
 """The size and checksum of each file of a checkpoint, written last and read first."""
 
+import contextlib
 import json
+import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 CHECKSUMS = "checksums.json"
 CHUNK = 2**20  # bytes read at a time
+PATIENCE = 10  # seconds
 # Orbax's own file, which says beside what is ours that there are checksums.
 METADATA = "_CHECKPOINT_METADATA"
 MARK = {"checksums": CHECKSUMS}
@@ -24,7 +27,7 @@ def write_checksums(directory: Path) -> None:
     names = [path.relative_to(directory) for path in sorted(directory.rglob("*"))]
     names = [x for x in names if (directory / x).is_file() and str(x) not in OURS]
     found = {str(name): _checked(directory / name) for name in names}
-    content = {"files": found, METADATA: _metadata(directory)}
+    content = {"files": found, METADATA: _once_marked(directory)}
     temporary = directory / f".{CHECKSUMS}.tmp"
     with temporary.open("w") as file:
         json.dump(content, file, indent=1)
@@ -64,6 +67,18 @@ def damaged(directory: Path) -> str | None:
 def noted(directory: Path) -> dict[str, Any]:
     """What a sound checkpoint says of its run; nothing if of an earlier version."""
     return _metadata(directory)["custom_metadata"] or {}
+
+
+def _once_marked(directory: Path) -> dict[str, Any]:
+    """Orbax's file with our mark, which a thread of Orbax's own may be yet to write."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            said = _metadata(directory)
+            if MARK.items() <= (said["custom_metadata"] or {}).items():
+                return said
+        time.sleep(0.01)
+    return _metadata(directory)
 
 
 def _metadata(directory: Path) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Damaged checkpoints: none is restored, and an older one ends in the same bits."""
 
+import json
 import shutil
+import threading
+import time
 import warnings
 
 import chex
@@ -18,7 +21,13 @@ from optix_tricks.training import (
     load_params,
     train,
 )
-from optix_tricks.training._checksums import CHECKSUMS, COMMIT, METADATA, damaged
+from optix_tricks.training._checksums import (
+    CHECKSUMS,
+    COMMIT,
+    METADATA,
+    damaged,
+    write_checksums,
+)
 from tests.training.toy_runs import linear_job, start, toy_dataset
 
 
@@ -111,6 +120,27 @@ def test_where_all_are_damaged_each_is_named(trained, tmp_path):
         load_params(path)
     with pytest.raises(CheckpointError, match=r"is damaged .*: give another"):
         load_params(path / "checkpoints" / "3")
+
+
+def test_what_orbax_writes_late_is_waited_for(trained, tmp_path):
+    """Its thread may come to the metadata after the rest is there, and by halves."""
+    copy = tmp_path / "3"
+    shutil.copytree(trained / "checkpoints" / "3", copy)
+    whole = (copy / METADATA).read_text()
+    early = json.loads(whole) | {"custom_metadata": {}}
+
+    def write_late():
+        time.sleep(0.2)
+        (copy / METADATA).write_text(whole[: len(whole) // 2])
+        time.sleep(0.2)
+        (copy / METADATA).write_text(whole)
+
+    (copy / METADATA).write_text(json.dumps(early))
+    thread = threading.Thread(target=write_late)
+    thread.start()
+    write_checksums(copy)
+    thread.join()
+    assert damaged(copy) is None
 
 
 def test_one_asked_for_by_number_is_not_exchanged(trained, tmp_path):
