@@ -53,7 +53,7 @@ TRICKS = {
         "loss": supervised_contrastive_loss,
     },
     "sam": {"tx": ot.sam(ot.sgd(0.1, momentum=0.9), 0.05)},
-    "swa": {"tx": optax.chain(ot.sgd(0.1, momentum=0.9), ot.swa(8, 2))},
+    "swa": {"tx": optax.chain(ot.sgd(0.05, momentum=0.9), ot.swa(8, 2))},
 }
 
 
