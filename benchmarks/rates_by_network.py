@@ -54,11 +54,10 @@ def plot_rates(networks: dict[str, dict[str, Any]]) -> Figure:
     colors = (LIGHT.blue, LIGHT.orange, LIGHT.green)
     lowest = min(np.min(_means(found)) for found in networks.values())
     for i, (found, color) in enumerate(zip(networks.values(), colors, strict=True)):
-        x, means = np.asarray(found["axes"]["learning_rate"]), _means(found)
+        x, means, best = found["axes"]["learning_rate"], _means(found), _best(found)
         errors = _percent(found).std(axis=1, ddof=1) / np.sqrt(_percent(found).shape[1])
         lines += ax.plot(x, means, color=color, marker="o", markersize=4, **LINE)
         ax.errorbar(x, means, errors, fmt="none", ecolor=color)
-        best = int(np.argmax(means))
         ax.plot(x[best], means[best], "o", color=color, **RING)
         ends, below = likely(found), lowest - 1.5 - i
         ax.plot([ends[0], ends[-1]], [below, below], color=color, marker="|", **LINE)
@@ -74,10 +73,10 @@ def rates() -> str:
     """The best rate of each network, and those that it may be."""
     rows = []
     for name, found in sweeps().items():
-        means, some = _means(found), likely(found)
-        best = found["axes"]["learning_rate"][int(np.argmax(means))]
+        means, best, some = _means(found), _best(found), likely(found)
+        rate = found["axes"]["learning_rate"][best]
         spread = f"{some[0]:.3g} to {some[-1]:.3g}" if len(some) > 1 else f"{some[0]:.3g}"
-        rows.append([name, f"{best:.3g}", spread, f"{means.max():.2f}"])
+        rows.append([name, f"{rate:.3g}", spread, f"{means[best]:.2f}"])
     return table("| network | best rate | it may be | accuracy there, % |", rows)
 
 
@@ -87,6 +86,10 @@ def _percent(found: dict[str, Any]) -> np.ndarray:
 
 def _means(found: dict[str, Any]) -> np.ndarray:
     return _percent(found).mean(axis=1)
+
+
+def _best(found: dict[str, Any]) -> int:
+    return int(_means(found).argmax())
 
 
 RATE_TABLES = {"rates": rates}

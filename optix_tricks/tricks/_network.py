@@ -132,8 +132,9 @@ def make_network(setup: Setup, parts: Parts, context: Context) -> Network:
     @functools.lru_cache(maxsize=1)  # the first seed's is what the function comes from
     def split(seed: int) -> tuple[Apply, PyTree, PyTree]:
         model = module(seed)
-        _warn_of_closed_bounds(model, context.steps)
-        _warn_of_slow_statistics(model, context.steps)
+        if seed == 0:  # of the network, whatever its weights
+            _warn_of_closed_bounds(model, context.steps)
+            _warn_of_slow_statistics(model, context.steps)
         return functional(model, **options)
 
     def init(seed: int) -> tuple[PyTree, PyTree]:
@@ -188,7 +189,8 @@ def _warn_of_slow_statistics(model: nnx.Module, steps: int) -> None:
         if isinstance(norm, nnx.BatchNorm)
         and 0.9**steps <= MOST_LEFT < norm.momentum**steps
     }
-    for name, momentum in [*slow.items()][:1]:
+    if slow:
+        name, momentum = next(iter(slow.items()))
         warnings.warn(
             f"tests see norms that lag behind the weights: with a momentum of {momentum},"
             f" {momentum**steps:.0%} of the running statistics of {len(slow)} BatchNorm,"

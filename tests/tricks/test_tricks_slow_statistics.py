@@ -60,3 +60,16 @@ def test_nothing_is_said_of_others(epochs, options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made(epochs, **options)
+
+
+def test_it_is_said_of_a_network_once_and_not_of_each_seed():
+    def network(context, *, rngs):
+        return Net(BatchNorm(4, rngs=rngs), rngs)
+
+    setup = Setup(network, epochs=4, batch_size=8).take(tricks.sgd(0.1))
+    with pytest.warns(SlowStatistics):
+        plan = setup.plan(dataset())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in (0, 1, 2):
+            plan.job(seed)
